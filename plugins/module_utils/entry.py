@@ -1,0 +1,48 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The only place where the collection's Python meets ``AnsibleModule``."""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from typing import Any, Callable, Dict, Mapping, Sequence
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
+
+Result = Dict[str, Any]
+
+# The options of doc_fragments/server.py: where the Ollama server is.
+SERVER_OPTIONS: Dict[str, Any] = {
+    "url": {"type": "str", "default": "http://127.0.0.1:11434"},
+    "timeout": {"type": "float", "default": 30.0},
+}
+
+
+def run(
+    main: Callable[[AnsibleModule], Result],
+    argument_spec: Mapping[str, Any],
+    *,
+    requires: Sequence[str] = (),
+    **module_options: Any,
+) -> None:
+    """Run a module's ``main`` and leave the process with its result.
+
+    ``requires`` names the Python libraries that ``main`` needs on the target (``requests``, ``psutil``); what is missing is
+    reported with the interpreter that lacks it. ``progress_file`` is set by the collection's action plugins and is accepted
+    by every module. An ``OllamaError`` becomes ``fail_json`` here and nowhere else.
+    """
+    spec = dict(argument_spec, progress_file={"type": "path"})
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True, **module_options)
+    for library in requires:
+        try:
+            importlib.import_module(library)
+        except ImportError:
+            module.fail_json(msg=missing_required_lib(library), exception=traceback.format_exc())
+    try:
+        result = main(module)
+    except OllamaError as error:
+        module.fail_json(msg=str(error), **error.details)
+    module.exit_json(**result)
