@@ -4,18 +4,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Type
+from typing import Any
 
-try:
+with contextlib.suppress(ImportError):  # entry.run() reports a missing library to the user
     import requests
-except ImportError:  # entry.run() reports the missing library to the user
-    pass
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import NotFound, UnexpectedAnswer, Unreachable
 
-Json = Dict[str, Any]
+Json = dict[str, Any]
 
 CONNECT_TIMEOUT = 5.0
 
@@ -37,7 +37,7 @@ class Client:
         return self
 
     def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._session.close()
 
@@ -45,12 +45,12 @@ class Client:
         """The server's version, for example ``0.34.0``."""
         return str(self._object("GET", "/api/version").get("version", ""))
 
-    def tags(self) -> List[Json]:
+    def tags(self) -> list[Json]:
         """The installed models: ``name``, ``digest`` (sha256 hex of the manifest), ``size`` (bytes), ``details``."""
         return list(self._object("GET", "/api/tags").get("models") or [])
 
-    def ps(self) -> List[Json]:
-        """The loaded models: ``name``, ``size``, ``size_vram`` (bytes), ``context_length`` (per slot), ``expires_at``."""
+    def ps(self) -> list[Json]:
+        """The loaded models: ``name``, ``size``, ``size_vram`` (bytes), ``context_length`` (per slot)."""
         return list(self._object("GET", "/api/ps").get("models") or [])
 
     def show(self, model: str) -> Json:
@@ -73,7 +73,7 @@ class Client:
         """Generate text; yields one object per token, the last with ``done`` and the server's counters."""
         return self._stream("/api/generate", dict(request, stream=True))
 
-    def _object(self, method: str, path: str, body: Optional[Mapping[str, Any]] = None) -> Json:
+    def _object(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Json:
         with self._request(method, path, body) as response:
             try:
                 value = response.json()
@@ -87,7 +87,7 @@ class Client:
         return value
 
     def _stream(self, path: str, body: Mapping[str, Any]) -> Iterator[Json]:
-        """Yield the JSON lines of a streamed answer; an ``error`` line inside a 200 stream is a failure like any other."""
+        """Yield the JSON lines of a streamed answer; an ``error`` line inside a 200 stream is raised like any other."""
         with self._request("POST", path, body, stream=True) as response:
             try:
                 for line in response.iter_lines(chunk_size=None):
@@ -99,7 +99,7 @@ class Client:
                         raise UnexpectedAnswer(
                             f"{self.url}{path} sent a line that is not JSON: {line[:80]!r}.",
                             "Check that this address is an Ollama server.",
-                        )
+                        ) from None
                     if "error" in value:
                         raise UnexpectedAnswer(f"{self.url}{path} reported: {value['error']}.", model=body.get("model"))
                     yield value
@@ -107,10 +107,10 @@ class Client:
                 raise Unreachable(
                     f"{self.url}{path} broke off in the middle of its answer: {brief(error)}.",
                     "Look at the server's log for a restart or a crash.",
-                )
+                ) from error
 
     def _request(
-        self, method: str, path: str, body: Optional[Mapping[str, Any]] = None, stream: bool = False
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, stream: bool = False
     ) -> requests.Response:
         try:
             response = self._session.request(
@@ -121,7 +121,7 @@ class Client:
                 f"No answer from {self.url}{path}: {brief(error)}.",
                 "Check that the service runs (systemctl status ollama) and that the address and port are right.",
                 url=self.url,
-            )
+            ) from error
         if response.ok:
             return response
         with response:

@@ -6,16 +6,16 @@ from __future__ import annotations
 
 import importlib
 import traceback
-from typing import Any, Callable, Dict, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
 
-Result = Dict[str, Any]
+Result = dict[str, Any]
 
 # The options of doc_fragments/server.py: where the Ollama server is.
-SERVER_OPTIONS: Dict[str, Any] = {
+SERVER_OPTIONS: dict[str, Any] = {
     "url": {"type": "str", "default": "http://127.0.0.1:11434"},
     "timeout": {"type": "float", "default": 30.0},
 }
@@ -30,9 +30,9 @@ def run(
 ) -> None:
     """Run a module's ``main`` and leave the process with its result.
 
-    ``requires`` names the Python libraries that ``main`` needs on the target (``requests``, ``psutil``); what is missing is
-    reported with the interpreter that lacks it. ``progress_file`` is set by the collection's action plugins and is accepted
-    by every module. An ``OllamaError`` becomes ``fail_json`` here and nowhere else.
+    ``requires`` names the Python libraries that ``main`` needs on the target (``requests``, ``psutil``); a missing one
+    is reported with the interpreter that lacks it. ``progress_file`` is set by the collection's action plugins and is
+    accepted by every module. An ``OllamaError`` becomes ``fail_json`` here and nowhere else.
     """
     spec = dict(argument_spec, progress_file={"type": "path"})
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True, **module_options)

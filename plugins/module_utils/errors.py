@@ -11,7 +11,7 @@ class OllamaError(Exception):
     """A condition that a user can act on.
 
     ``problem`` says what happened and with which value, ``remedy`` what to do about it; both are whole sentences.
-    ``details`` become keys of the failed task's result. The host is not named here: Ansible prints it beside the message.
+    ``details`` become keys of the failed task's result. Ansible prints the host's name beside the message.
     """
 
     def __init__(self, problem: str, remedy: str = "", **details: Any) -> None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Callable, Optional
+from pathlib import Path
+from typing import Callable
 
 # Called with one line of plain text for a person.
 Report = Callable[[str], None]
 
 
-def reporter(path: Optional[str], min_interval: float = 0.5) -> Report:
+def reporter(path: str | None, min_interval: float = 0.5) -> Report:
     """Return a function that publishes a line of text, at most once per ``min_interval`` seconds."""
     if not path:
         return lambda text: None
@@ -34,6 +35,6 @@ def reporter(path: Optional[str], min_interval: float = 0.5) -> Report:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
-        os.replace(draft, target)
+        Path(draft).replace(target)
 
     return report
