@@ -38,3 +38,28 @@ def reporter(path: str | None, min_interval: float = 0.5) -> Report:
         Path(draft).replace(target)
 
     return report
+
+
+def size_text(count: float) -> str:
+    """A number of bytes for a person, in powers of 1000: ``1.8 GB``."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.{0 if unit == 'B' else 1}f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+class Transfer:
+    """Describes a running transfer of ``total`` bytes (0: unknown): how far, how fast, how long it will still take."""
+
+    def __init__(self, label: str, total: int, done: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._label, self._total, self._first, self._clock = label, total, done, clock
+        self._start = clock()
+
+    def text(self, done: int) -> str:
+        """One line for the moment at which ``done`` bytes of the whole are there."""
+        speed = (done - self._first) / max(self._clock() - self._start, 1e-6)
+        if not self._total:
+            return f"{self._label}: {size_text(done)}, {size_text(speed)}/s"
+        line = f"{self._label}: {100 * done // self._total} % of {size_text(self._total)}, {size_text(speed)}/s"
+        return f"{line}, {round((self._total - done) / speed)} s left" if speed > 0 else line
