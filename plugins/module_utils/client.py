@@ -5,19 +5,29 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Generator, Mapping
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
-with contextlib.suppress(ImportError):  # entry.run() reports a missing library to the user
+with contextlib.suppress(ImportError):  # entry.run() reports the missing library to the user
     import requests
 
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import NotFound, UnexpectedAnswer, Unreachable
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
+    InvalidInput,
+    NotFound,
+    UnexpectedAnswer,
+    Unreachable,
+)
 
 Json = dict[str, Any]
 
 CONNECT_TIMEOUT = 5.0
+# A socket's timeout has an upper bound; a day is beyond any sensible wait for one byte.
+MAX_TIMEOUT = 86400.0
 
 
 class Client:
@@ -27,8 +37,8 @@ class Client:
     """
 
     def __init__(self, url: str, timeout: float = 30.0) -> None:
-        self.url = url.rstrip("/")
-        self.timeout = timeout
+        self.url = http_url("url", url)
+        self.timeout = seconds("timeout", timeout)
         self._session = requests.Session()
         # The server is named explicitly; a proxy meant for the internet must not stand between the host and itself.
         self._session.trust_env = False
@@ -47,15 +57,23 @@ class Client:
 
     def tags(self) -> list[Json]:
         """The installed models: ``name``, ``digest`` (sha256 hex of the manifest), ``size`` (bytes), ``details``."""
-        return list(self._object("GET", "/api/tags").get("models") or [])
+        return self._models("/api/tags")
 
     def ps(self) -> list[Json]:
         """The loaded models: ``name``, ``size``, ``size_vram`` (bytes), ``context_length`` (per slot)."""
-        return list(self._object("GET", "/api/ps").get("models") or [])
+        return self._models("/api/ps")
 
     def show(self, model: str) -> Json:
         """Metadata of an installed model: ``details``, ``model_info``, ``capabilities``, ``parameters``."""
         return self._object("POST", "/api/show", {"model": model})
+
+    def has_blob(self, digest: str) -> bool:
+        """Whether the server holds the complete blob ``sha256:<64 hex>``."""
+        try:
+            self._request("HEAD", f"/api/blobs/{digest}").close()
+        except NotFound:
+            return False
+        return True
 
     def copy(self, source: str, destination: str) -> None:
         """Give an installed model a second name; no bytes are copied."""
@@ -65,13 +83,23 @@ class Client:
         """Remove a model's name, and its layers where no other model uses them."""
         self._request("DELETE", "/api/delete", {"model": model}).close()
 
-    def pull(self, model: str, insecure: bool = False) -> Iterator[Json]:
-        """Pull a model; yields the server's progress objects. ``insecure`` means plain http, not unverified TLS."""
-        return self._stream("/api/pull", {"model": model, "insecure": insecure, "stream": True})
+    def pull(self, model: str, insecure: bool = False, timeout: float | None = None) -> Generator[Json, None, None]:
+        """Pull a model; yields the server's progress objects.
 
-    def generate(self, request: Mapping[str, Any]) -> Iterator[Json]:
+        ``insecure`` means plain http, not unverified TLS. ``timeout`` (seconds) replaces the client's own: the server
+        is silent while it computes the checksum of what it received.
+        """
+        return self._stream("/api/pull", {"model": model, "insecure": insecure, "stream": True}, timeout)
+
+    def generate(self, request: Mapping[str, Any]) -> Generator[Json, None, None]:
         """Generate text; yields one object per token, the last with ``done`` and the server's counters."""
         return self._stream("/api/generate", dict(request, stream=True))
+
+    def _models(self, path: str) -> list[Json]:
+        value = self._object("GET", path)
+        if "models" not in value:  # an empty list may come as null, but the key is always there
+            raise self._not_ollama(path, "with JSON that holds no list of models")
+        return list(value["models"] or [])
 
     def _object(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Json:
         with self._request(method, path, body) as response:
@@ -80,74 +108,118 @@ class Client:
             except ValueError:
                 value = None
         if not isinstance(value, dict):
-            raise UnexpectedAnswer(
-                f"{self.url}{path} answered, but not with a JSON object.",
-                "Check that this address is an Ollama server and not another service or a login page.",
-            )
+            raise self._not_ollama(path, "but not with a JSON object")
         return value
 
-    def _stream(self, path: str, body: Mapping[str, Any]) -> Iterator[Json]:
-        """Yield the JSON lines of a streamed answer; an ``error`` line inside a 200 stream is raised like any other."""
-        with self._request("POST", path, body, stream=True) as response:
+    def _stream(self, path: str, body: Mapping[str, Any], timeout: float | None = None) -> Generator[Json, None, None]:
+        """Yield the JSON lines of an answer; an ``error`` line inside a 200 stream is a failure like any other."""
+        with self._request("POST", path, body, stream=True, timeout=timeout) as response:
             try:
                 for line in response.iter_lines(chunk_size=None):
-                    if not line:
-                        continue
-                    try:
-                        value = json.loads(line)
-                    except ValueError:
-                        raise UnexpectedAnswer(
-                            f"{self.url}{path} sent a line that is not JSON: {line[:80]!r}.",
-                            "Check that this address is an Ollama server.",
-                        ) from None
-                    if "error" in value:
-                        raise UnexpectedAnswer(f"{self.url}{path} reported: {value['error']}.", model=body.get("model"))
-                    yield value
+                    if line:
+                        yield self._line(path, line)
             except requests.RequestException as error:
                 raise Unreachable(
                     f"{self.url}{path} broke off in the middle of its answer: {brief(error)}.",
                     "Look at the server's log for a restart or a crash.",
+                    url=self.url,
                 ) from error
 
-    def _request(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, stream: bool = False
-    ) -> requests.Response:
+    def _line(self, path: str, line: bytes) -> Json:
         try:
-            response = self._session.request(
-                method, self.url + path, json=body, stream=stream, timeout=(CONNECT_TIMEOUT, self.timeout)
-            )
+            value = json.loads(line)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise self._not_ollama(path, f"with a line that is not a JSON object: {line[:80]!r}")
+        if "error" in value:
+            reported = str(value["error"]).strip().rstrip(".")
+            raise UnexpectedAnswer(f"{self.url}{path} reported: {reported}.", reported=reported)
+        return value
+
+    def _not_ollama(self, path: str, how: str) -> UnexpectedAnswer:
+        return UnexpectedAnswer(
+            f"{self.url}{path} answered, {how}.",
+            "Check that this address is an Ollama server and not another service or a login page.",
+            status=200,
+        )
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        stream: bool = False,
+        timeout: float | None = None,
+    ) -> requests.Response:
+        limits = (CONNECT_TIMEOUT, timeout or self.timeout)
+        try:
+            response = self._session.request(method, self.url + path, json=body, stream=stream, timeout=limits)
+            if response.ok:
+                return response
+            with response:
+                message = error_text(response)
         except requests.RequestException as error:
             raise Unreachable(
                 f"No answer from {self.url}{path}: {brief(error)}.",
                 "Check that the service runs (systemctl status ollama) and that the address and port are right.",
                 url=self.url,
             ) from error
-        if response.ok:
-            return response
-        with response:
-            message = error_text(response)
-        kind = NotFound if response.status_code == 404 else UnexpectedAnswer
+        kind = NotFound if response.status_code == http.client.NOT_FOUND else UnexpectedAnswer
         raise kind(f"{self.url}{path} answered {response.status_code}: {message}.", status=response.status_code)
 
 
+def http_url(option: str, value: str) -> str:
+    """``value`` without a slash at its end if it is an http or https address; ``option`` names it in the error."""
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname or ""
+        host.encode("idna")  # refuses an empty or overlong label
+        usable = parts.scheme in ("http", "https") and bool(host) and parts.port != 0 and not re.search(r"\s", value)
+    except ValueError:  # also a port that is no number, and a bracket that is not closed
+        usable = False
+    if not usable:
+        raise InvalidInput(f"{option} is {value!r}, which is not an address.", "Write it as http://HOST:PORT.")
+    return value.rstrip("/")
+
+
+def seconds(option: str, value: float) -> float:
+    """``value`` if it can be waited for; ``option`` names it in the error."""
+    if not 0 < value <= MAX_TIMEOUT:
+        raise InvalidInput(
+            f"{option} is {value:g} seconds.", f"Give a number above 0 and not above {MAX_TIMEOUT:.0f} (one day)."
+        )
+    return value
+
+
 def error_text(response: requests.Response) -> str:
-    """The server's own words: the ``error`` of a JSON body, or the start of any other body."""
+    """The server's own words: the ``error`` of a JSON body, or the start of the text of any other body."""
     try:
         value = response.json()
     except ValueError:
         value = None
     if isinstance(value, dict) and value.get("error"):
-        return str(value["error"]).rstrip(".")
-    return " ".join(response.text[:200].split()) or str(response.reason)
+        return str(value["error"]).strip().rstrip(".")
+    text = re.sub(r"(?s)<(style|script).*?</\1>|<[^>]*>", " ", response.text[:5000])
+    return " ".join(text.split())[:200].rstrip(".") or str(response.reason)
 
 
 def brief(error: BaseException) -> str:
     """The innermost reason of a ``requests`` error, without the layers of wrapping that say nothing to a user."""
-    innermost: BaseException = error
-    while innermost.args and isinstance(innermost.args[-1], BaseException):
-        innermost = innermost.args[-1]
-    reason = getattr(innermost, "reason", None)
-    if isinstance(reason, BaseException):
-        return brief(reason)
-    text = str(innermost.args[-1]) if innermost.args else str(innermost)
-    return text.split(">: ")[-1].rstrip(".") or type(innermost).__name__
+    inner = error
+    while True:
+        candidates = (getattr(inner, "reason", None), *inner.args[-1:])
+        cause = next((item for item in candidates if isinstance(item, BaseException)), None)
+        if cause is None:
+            break
+        inner = cause
+    if isinstance(inner, http.client.IncompleteRead):
+        return "the connection was closed before the answer was complete"
+    if isinstance(inner, http.client.BadStatusLine) and not isinstance(inner, http.client.RemoteDisconnected):
+        return f"it does not speak HTTP ({str(inner).strip()})"
+    text = str(inner.args[-1] if inner.args else inner)
+    system = re.search(r"\[Errno -?\d+\] ([^)]+)", text)
+    if system:
+        return system.group(1)
+    # urllib3 puts the connection object first: "<...HTTPConnection object at 0x...>: " or "HTTPConnectionPool(...): ".
+    return re.sub(r"^(<[^>]*>|HTTPS?Connection\w*\([^)]*\)): ", "", text).rstrip(".") or type(inner).__name__

@@ -1,0 +1,30 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Servers that tests of several modules talk to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fake_http import FakeOllama, FakeRegistry, FakeServer
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
+    monkeypatch.setenv("no_proxy", "*")
+    with FakeServer() as fake:
+        yield fake
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRegistry]:
+    monkeypatch.setenv("no_proxy", "*")
+    with FakeRegistry() as fake:
+        yield fake
+
+
+@pytest.fixture
+def ollama(registry: FakeRegistry) -> Iterator[FakeOllama]:
+    with FakeOllama(registry) as fake:
+        yield fake
