@@ -1,0 +1,29 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The fleets of the lab, as data: a further scenario names another fleet or adds one here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host of a fleet."""
+
+    name: str
+    debian: str  # release
+    groups: tuple[str, ...]
+    cpus: float | None = None  # quota in cores
+    memory: str | None = None  # limit, as podman reads it (4g)
+    gateway: bool = False  # its port 8080 is published on this machine
+    mirror: bool = False  # gets the cache's releases and models where substitutes are used
+
+
+FLEETS: dict[str, tuple[Host, ...]] = {
+    "default": (
+        Host("ollama1", "12", ("ollama",), cpus=1, memory="4g"),
+        Host("ollama2", "13", ("ollama",)),
+        Host("edge", "12", ("gateway",), gateway=True, mirror=True),
+    ),
+}
