@@ -37,12 +37,17 @@ def run(
     spec = dict(argument_spec, progress_file={"type": "path"})
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True, **module_options)
     for library in requires:
-        try:
-            importlib.import_module(library)
-        except ImportError:
-            module.fail_json(msg=missing_required_lib(library), exception=traceback.format_exc())
+        need(module, library)
     try:
         result = main(module)
     except OllamaError as error:
         module.fail_json(msg=str(error), **error.details)
     module.exit_json(**result)
+
+
+def need(module: AnsibleModule, library: str) -> None:
+    """Fail with a hint unless a Python library is there; for one that only some options need."""
+    try:
+        importlib.import_module(library)
+    except ImportError:
+        module.fail_json(msg=missing_required_lib(library), exception=traceback.format_exc())

@@ -1,0 +1,150 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Facts that depend on the engine's version, and what the server makes of an environment variable.
+
+Source: envconfig/config.go and llm/ of Ollama 0.24 and 0.34.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
+
+# From this release on models run in llama.cpp's llama-server, a child process that inherits the service's environment.
+LLAMA_SERVER_SINCE = (0, 30, 0)
+PARALLEL_SINCE = (0, 1, 33)
+
+# Models that OLLAMA_MAX_LOADED_MODELS=0 allows for each GPU, or in all on a host without one.
+DEFAULT_LOADED_MODELS = 3
+
+# Setting any of these to a device that does not exist hides all devices of its kind.
+GPU_VISIBILITY = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES")
+NO_DEVICE = "-1"
+
+# Variables that no current version reads, with what does the same job.
+DEAD_VARIABLES: dict[str, str] = {
+    "OLLAMA_NUM_GPU": "Use the option num_gpu: 0 hides the GPUs, a number of layers goes into the model's parameters.",
+    "OLLAMA_REQUEST_TIMEOUT": "Use the option request_timeout: it sets the proxy's timeouts and OLLAMA_LOAD_TIMEOUT.",
+    "OLLAMA_NUM_THREAD": "Use LLAMA_ARG_THREADS (0.30 and newer) or the model parameter num_thread.",
+    "OLLAMA_NUM_THREADS": "Use LLAMA_ARG_THREADS (0.30 and newer) or the model parameter num_thread.",
+}
+
+_COUNT = (r"\d+", "a whole number, 0 or more")
+_POSITIVE = (r"0*[1-9]\d*", "a whole number, 1 or more")
+_SIGNED = (r"-1|\d+", "a whole number, 0 or more, or -1")
+_BOOLEAN = (r"1|t|T|TRUE|true|True|0|f|F|FALSE|false|False", "true or false")
+_DURATION = (
+    r"[-+]?\d+|[-+]?((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+",
+    'seconds or a duration such as "30m" or "24h"',
+)
+_KV_TYPE = ("f16|q8_0|q4_0", "one of f16, q8_0, q4_0")
+_TEXT = (r".*", "text on one line")
+
+# Every variable that the server reads, with the form its value must have. A value of another form is not refused by the
+# server: a number or duration silently becomes the default, a boolean becomes true.
+VARIABLES: dict[str, tuple[str, str]] = {
+    "OLLAMA_NUM_PARALLEL": _POSITIVE,
+    "OLLAMA_MAX_LOADED_MODELS": _COUNT,
+    "OLLAMA_MAX_QUEUE": _COUNT,
+    "OLLAMA_MAX_TRANSFER_STREAMS": _COUNT,
+    "OLLAMA_CONTEXT_LENGTH": _COUNT,
+    "OLLAMA_GPU_OVERHEAD": _COUNT,
+    "OLLAMA_KEEP_ALIVE": _DURATION,
+    "OLLAMA_LOAD_TIMEOUT": _DURATION,
+    "OLLAMA_KV_CACHE_TYPE": _KV_TYPE,
+    "OLLAMA_FLASH_ATTENTION": _BOOLEAN,
+    "OLLAMA_GO_TEMPLATE": _BOOLEAN,
+    "OLLAMA_DEBUG_LOG_REQUESTS": _BOOLEAN,
+    "OLLAMA_NOHISTORY": _BOOLEAN,
+    "OLLAMA_NOPRUNE": _BOOLEAN,
+    "OLLAMA_NO_CLOUD": _BOOLEAN,
+    "OLLAMA_SCHED_SPREAD": _BOOLEAN,
+    "OLLAMA_AUTH": _BOOLEAN,
+    "OLLAMA_VULKAN": _BOOLEAN,
+    "OLLAMA_IGPU_ENABLE": _BOOLEAN,
+    "OLLAMA_NEW_ENGINE": _BOOLEAN,
+    "OLLAMA_MULTIUSER_CACHE": _BOOLEAN,
+    "OLLAMA_DEBUG": _TEXT,
+    "OLLAMA_EDITOR": _TEXT,
+    "OLLAMA_HOST": _TEXT,
+    "OLLAMA_LLM_LIBRARY": _TEXT,
+    "OLLAMA_MODELS": _TEXT,
+    "OLLAMA_ORIGINS": _TEXT,
+    "OLLAMA_REMOTES": _TEXT,
+    "LLAMA_ARG_THREADS": _SIGNED,
+    "LLAMA_ARG_CACHE_RAM": _SIGNED,
+}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An Ollama release. Without a version the newest is assumed."""
+
+    version: tuple[int, int, int] | None = None
+
+    @classmethod
+    def parse(cls, text: str | None) -> Engine:
+        """Read ``/api/version``'s text, for example ``0.34.0`` or ``v0.30.0-rc1``. A source build says ``0.0.0``."""
+        if not text:
+            return cls()
+        match = re.fullmatch(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?:[-+].*)?", text.strip())
+        if not match:
+            raise InvalidInput(
+                f"engine_version is {text!r}.",
+                'It must be a release such as "0.34.0", or left out.',
+                key="engine_version",
+            )
+        major, minor, patch = (int(part or 0) for part in match.groups())
+        return cls((major, minor, patch) if (major, minor, patch) != (0, 0, 0) else None)
+
+    @property
+    def runs_llama_server(self) -> bool:
+        return self.version is None or self.version >= LLAMA_SERVER_SINCE
+
+    @property
+    def knows_parallel(self) -> bool:
+        return self.version is None or self.version >= PARALLEL_SINCE
+
+    @property
+    def threads_variable(self) -> str | None:
+        """The variable that sets the number of threads; None where only the model parameter ``num_thread`` does."""
+        return "LLAMA_ARG_THREADS" if self.runs_llama_server else None
+
+    @property
+    def prompt_cache_variable(self) -> str | None:
+        """The variable that caps, in MiB, the prompt cache of each loaded model; None where there is no such cache."""
+        return "LLAMA_ARG_CACHE_RAM" if self.runs_llama_server else None
+
+    def __str__(self) -> str:
+        return (
+            "Ollama 0.30 or newer (assumed)" if self.version is None else "Ollama " + ".".join(map(str, self.version))
+        )
+
+
+def check_variable(name: str, value: str) -> None:
+    """Refuse a variable that could not be set, or that the server would silently replace by its default."""
+    where = f"environment: {name}"
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise InvalidInput(f"{where!r} is not a name for a variable.", "Use letters, digits and underscores.", key=name)
+    if not re.fullmatch(r"[^\0-\x1f\x7f]*", value):
+        raise InvalidInput(
+            f"{where} is {value!r}.", "Its value must be text on one line without control characters.", key=name
+        )
+    pattern, form = VARIABLES.get(name, _TEXT)
+    if not re.fullmatch(pattern, value):
+        raise InvalidInput(f"{where} is {value!r}.", f"It must be {form}.", key=name)
+
+
+def variable_problem(name: str, engine: Engine) -> str | None:
+    """Why setting this variable has no effect, or None where it has one or where that is not ours to judge."""
+    if name in DEAD_VARIABLES:
+        return f"{name} is read by no current Ollama. {DEAD_VARIABLES[name]}"
+    if name.startswith("LLAMA_ARG_") and not engine.runs_llama_server:
+        return f"{name} is read by Ollama 0.30 and newer only, not by {engine}."
+    if name in VARIABLES or not name.startswith("OLLAMA_"):
+        return None
+    similar = difflib.get_close_matches(name, VARIABLES, n=1)
+    return f"{name} is not known to be read by any Ollama." + (f" Did you mean {similar[0]}?" if similar else "")

@@ -1,0 +1,113 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What control groups allow a process: CPU time and memory, as the tightest limit on the way up to the root.
+
+Both versions and their mixture are read. A systemd unit is a control group, so ``CPUQuota=`` and ``MemoryMax=`` of the
+unit and of its slices are among the limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, to_int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """None means no limit. ``cpus`` in CPUs (1.5 = one and a half), ``memory`` and ``memory_free`` in bytes."""
+
+    cpus: float | None = None
+    memory: int | None = None
+    memory_free: int | None = None
+
+
+def read_limits(files: Files, pid: str) -> Limits:
+    """The limits of a process (``self`` or a number)."""
+    quotas = [quota for place in ancestors(files, pid, "cpu") for quota in _quota(files, place)]
+    memory = [limit for place in ancestors(files, pid, "memory") for limit in _memory(files, place)]
+    return Limits(
+        cpus=min(quotas, default=None),
+        memory=min((limit for limit, _ in memory), default=None),
+        memory_free=min((free for _, free in memory), default=None),
+    )
+
+
+def service_pid(files: Files, unit: str) -> str | None:
+    """A process of a running system service, or None. What it may use is what counts, not what this login may use."""
+    for place in ancestors(files, "1", "name=systemd"):
+        processes = files.read(f"{place}/system.slice/{unit}/cgroup.procs").split()
+        if processes:
+            return processes[0]
+    return None
+
+
+def ancestors(files: Files, pid: str, controller: str) -> list[str]:
+    """The directories of a process's control group and of all groups above it that are visible here, innermost first.
+
+    A container often sees only its own subtree mounted while /proc/PID/cgroup still names the path from the host's
+    root: the mount's root, from mountinfo, is what to take off. Where that does not fit, the mount itself is the group.
+    """
+    group = _group(files, pid, controller)
+    mount = _mount(files, controller if group and group[0] else "")
+    if not group or not mount:
+        return []
+    root, top = mount
+    path = group[1]
+    inside = path == root or path.startswith(root.rstrip("/") + "/")
+    below = path[len(root.rstrip("/")) :] if inside and ".." not in path else ""
+    names = [name for name in below.split("/") if name]
+    places = ["/".join([top, *names[:depth]]) for depth in range(len(names), -1, -1)]
+    return [place for place in places if files.exists(place)]
+
+
+def _group(files: Files, pid: str, controller: str) -> tuple[str, str] | None:
+    """The controllers and path of the process's group: the version 1 hierarchy of this controller, else version 2."""
+    unified = None
+    for line in files.read(f"/proc/{pid}/cgroup").splitlines():
+        controllers, _, path = line.partition(":")[2].partition(":")
+        if controller in controllers.split(","):
+            return controllers, path
+        if not controllers:
+            unified = "", path
+    return unified
+
+
+def _mount(files: Files, controller: str) -> tuple[str, str] | None:
+    """Root and mount point of a controller's hierarchy; no controller means version 2."""
+    for line in files.read("/proc/self/mountinfo").splitlines():
+        mount, _, filesystem = line.partition(" - ")
+        kind, _, options = filesystem.partition(" ")
+        if (
+            (kind == "cgroup2")
+            if not controller
+            else (kind == "cgroup" and controller in options.split()[-1].split(","))
+        ):
+            fields = mount.split()
+            return fields[3], fields[4]
+    return None
+
+
+def _quota(files: Files, place: str) -> Iterator[float]:
+    """The group's CPU bandwidth in CPUs, if limited."""
+    fields = files.read(f"{place}/cpu.max").split() or [
+        files.read(f"{place}/cpu.cfs_quota_us"),
+        files.read(f"{place}/cpu.cfs_period_us"),
+    ]
+    numbers = [to_int(field) for field in fields]
+    if len(numbers) == 2 and numbers[0] and numbers[1] and numbers[0] > 0:
+        yield numbers[0] / numbers[1]
+
+
+def _memory(files: Files, place: str) -> Iterator[tuple[int, int]]:
+    """The group's memory limits and what is free below each, in bytes; file pages count as free."""
+    stat = dict(line.split(" ", 1) for line in files.read(f"{place}/memory.stat").splitlines() if " " in line)
+    limits = [files.integer(f"{place}/{name}") for name in ("memory.max", "memory.high", "memory.limit_in_bytes")]
+    # Version 1 tells about the groups above the mount, which a container cannot see itself.
+    limits.append(to_int(stat.get("hierarchical_memory_limit", "")))
+    used = files.integer(f"{place}/memory.current") or files.integer(f"{place}/memory.usage_in_bytes") or 0
+    droppable = to_int(stat.get("total_inactive_file", stat.get("inactive_file", ""))) or 0
+    for limit in limits:
+        if limit is not None:
+            yield limit, min(limit, max(0, limit - used + droppable))

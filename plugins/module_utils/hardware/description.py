@@ -1,0 +1,203 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The description of a host: what it has and what may be used of it.
+
+``Hardware.to_dict()`` is what the facts show; ``Hardware.describe()`` accepts the same mapping or a few of its keys, so
+that one can ask about a host without being on it. Sizes are in MiB, as in ``ansible_facts.memtotal_mb``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
+
+MIB = 1 << 20
+
+MAX_CPUS = 4096
+MAX_MEMORY_MB = 64 << 20  # 64 TiB
+# Below this no Ollama server runs; a smaller number is usually gigabytes given as megabytes.
+MIN_MEMORY_MB = 256
+MAX_GPUS = 64
+
+# Allowed range of each number.
+RANGES: dict[str, tuple[float, float]] = {
+    "cpu_cores": (1, MAX_CPUS),
+    "physical_cores": (1, MAX_CPUS),
+    "performance_cores": (1, MAX_CPUS),
+    "usable_cpus": (1, MAX_CPUS),
+    "usable_cores": (1, MAX_CPUS),
+    "usable_performance_cores": (0, MAX_CPUS),
+    "sockets": (1, MAX_CPUS),
+    "numa_nodes": (1, MAX_CPUS),
+    "cpu_quota": (0.01, MAX_CPUS),
+    "memory_mb": (MIN_MEMORY_MB, MAX_MEMORY_MB),
+    "memory_available_mb": (0, MAX_MEMORY_MB),
+    "memory_limit_mb": (1, MAX_MEMORY_MB),
+    "swap_mb": (0, MAX_MEMORY_MB),
+    "disk_mb": (0, MAX_MEMORY_MB * 1024),
+    "disk_free_mb": (0, MAX_MEMORY_MB * 1024),
+}
+REQUIRED = ("cpu_cores", "memory_mb")
+# A part cannot be larger than the whole.
+PARTS = (
+    ("physical_cores", "cpu_cores"),
+    ("performance_cores", "physical_cores"),
+    ("usable_cpus", "cpu_cores"),
+    ("usable_cores", "physical_cores"),
+    ("usable_cores", "usable_cpus"),
+    ("usable_performance_cores", "usable_cores"),
+    ("usable_performance_cores", "performance_cores"),
+    ("memory_available_mb", "memory_mb"),
+    ("disk_free_mb", "disk_mb"),
+)
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU, or one MIG instance of a partitioned one. An integrated GPU lives in main memory."""
+
+    vendor: str  # nvidia, amd, intel
+    name: str = ""
+    memory_mb: int | None = None
+    integrated: bool = False
+
+    @property
+    def offloads(self) -> bool:
+        """Whether Ollama puts models on it by itself: it passes over integrated GPUs, except NVIDIA's."""
+        return self.vendor == "nvidia" or not self.integrated
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """One host. None means unknown, or for ``cpu_quota`` and ``memory_limit_mb`` that there is no limit."""
+
+    cpu_cores: int  # logical CPUs that are online
+    physical_cores: int
+    performance_cores: int  # physical cores without the efficiency cores of a hybrid CPU
+    usable_cpus: int  # logical CPUs in the affinity mask
+    usable_cores: int  # physical cores in the affinity mask
+    usable_performance_cores: int
+    memory_mb: int
+    memory_available_mb: int | None = None
+    memory_limit_mb: int | None = None
+    cpu_quota: float | None = None  # CPUs' worth of time, for example 1.5
+    sockets: int = 1
+    numa_nodes: int = 1
+    swap_mb: int = 0
+    disk_mb: int | None = None  # file system of the model store
+    disk_free_mb: int | None = None
+    gpus: tuple[Gpu, ...] = ()
+    architecture: str = ""
+    cpu_model: str = ""
+    virtualization: str = "none"
+
+    @property
+    def cpus(self) -> float:
+        """Logical CPUs that may really be used: the affinity mask, cut by the quota."""
+        return min(float(self.usable_cpus), self.cpu_quota or self.usable_cpus)
+
+    @property
+    def usable_memory_mb(self) -> int:
+        return min(self.memory_mb, self.memory_limit_mb or self.memory_mb)
+
+    @property
+    def usable_memory_gb(self) -> float:
+        """Decimal gigabytes: a machine sold as "16 GB" shows about 15.6 GiB, which is 16.7 of these."""
+        return self.usable_memory_mb * MIB / 1e9
+
+    @property
+    def smt(self) -> bool:
+        return self.cpu_cores > self.physical_cores
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for Ansible."""
+        return dict(dataclasses.asdict(self), gpus=[dataclasses.asdict(gpu) for gpu in self.gpus])
+
+    @classmethod
+    def describe(cls, values: Mapping[str, Any]) -> Hardware:
+        """Make a host from a user's description; what is not said follows from ``cpu_cores`` and ``memory_mb``.
+
+        Raises ``InvalidInput`` for an unknown key, a value out of range and parts larger than their whole.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            if key not in known:
+                raise InvalidInput(f"hardware: unknown key {key!r}.", f"Known keys: {', '.join(known)}.", key=key)
+        given = {key: _value(key, value) for key, value in values.items() if value is not None}
+        for key in REQUIRED:
+            if key not in given:
+                raise InvalidInput(f"hardware: {key} is missing.", f"Give at least {' and '.join(REQUIRED)}.", key=key)
+        physical = given.setdefault("physical_cores", given["cpu_cores"])
+        performance = given.setdefault("performance_cores", physical)
+        cpus = given.setdefault("usable_cpus", given["cpu_cores"])
+        cores = given.setdefault("usable_cores", min(physical, cpus))
+        given.setdefault("usable_performance_cores", min(performance, cores))
+        for part, whole in PARTS:
+            if part in given and whole in given and given[part] > given[whole]:
+                raise InvalidInput(
+                    f"hardware: {part} ({given[part]}) is larger than {whole} ({given[whole]}).",
+                    f"Correct one of them: {part} is a part of {whole}.",
+                    key=part,
+                )
+        return cls(**given)
+
+
+def _value(key: str, value: Any) -> Any:
+    if key == "gpus":
+        return _gpus(value)
+    if key in RANGES:
+        return _number(f"hardware: {key}", value, RANGES[key], whole=key != "cpu_quota")
+    return str(value)
+
+
+def _number(name: str, value: Any, allowed: tuple[float, float], whole: bool = True) -> int | float:
+    """A number in range, given as a number or as text (Ansible's templates make text of numbers)."""
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(value)
+        if whole and number != int(number):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        number = float("nan")
+    if not allowed[0] <= number <= allowed[1]:
+        kind = "a whole number" if whole else "a number"
+        raise InvalidInput(
+            f"{name} is {value!r}.", f"It must be {kind} from {allowed[0]:g} to {allowed[1]:.0f}.", key=name
+        )
+    return int(number) if whole else number
+
+
+def _gpus(value: Any) -> tuple[Gpu, ...]:
+    if not isinstance(value, (list, tuple)) or len(value) > MAX_GPUS:
+        raise InvalidInput(
+            f"hardware: gpus is {value!r}.",
+            f"It must be a list of at most {MAX_GPUS} mappings; [] for none.",
+            key="gpus",
+        )
+    return tuple(_gpu(index, entry) for index, entry in enumerate(value))
+
+
+def _gpu(index: int, entry: Any) -> Gpu:
+    where = f"hardware: gpus[{index}]"
+    known: list[str] = [field.name for field in dataclasses.fields(Gpu)]
+    if not isinstance(entry, Mapping) or not set(entry) <= set(known):
+        raise InvalidInput(
+            f"{where} is {entry!r}.", f"It must be a mapping with the keys {', '.join(known)}.", key="gpus"
+        )
+    vendors = ("nvidia", "amd", "intel")
+    if entry.get("vendor") not in vendors:
+        raise InvalidInput(
+            f"{where}: vendor is {entry.get('vendor')!r}.", f"It must be one of {', '.join(vendors)}.", key="gpus"
+        )
+    memory = entry.get("memory_mb")
+    return Gpu(
+        vendor=entry["vendor"],
+        name=str(entry.get("name", "")),
+        memory_mb=None if memory is None else int(_number(f"{where}: memory_mb", memory, (1, MAX_MEMORY_MB))),
+        integrated=entry.get("integrated") in (True, "true", "True", "yes"),
+    )

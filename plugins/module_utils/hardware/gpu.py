@@ -1,0 +1,120 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""GPUs: NVIDIA by its driver's tool, AMD and Intel by sysfs. A tool is only started where its vendor's device exists.
+
+AMD's ``rocm-smi`` is not used: it is a Python program that reads the same sysfs files.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from typing import Callable, Optional
+
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import MIB, Gpu
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, to_int
+
+# Runs a command and returns its output, or None when it is missing or fails.
+Run = Callable[[Sequence[str]], Optional[str]]
+
+TOOL_SECONDS = 10.0
+NVIDIA_QUERY = ("nvidia-smi", "--format=csv,noheader,nounits", "--query-gpu=name,memory.total,mig.mode.current")
+# Drivers before 450 do not know the MIG field and refuse the whole query.
+NVIDIA_OLD_QUERY = ("nvidia-smi", "--format=csv,noheader,nounits", "--query-gpu=name,memory.total")
+NVIDIA_LIST = ("nvidia-smi", "-L")
+
+# An AMD APU carves a small part of main memory out as VRAM and borrows the rest through the GTT; Ollama
+# (discover/amd.go) tells it from a card by these proportions.
+APU_VRAM_MAX = 4 << 30
+APU_GTT_FACTOR = 4
+
+
+def run_command(command: Sequence[str]) -> str | None:
+    """Run a tool of the host, bounded in time."""
+    program = shutil.which(command[0])
+    if not program:
+        return None
+    try:
+        done = subprocess.run(  # noqa: S603  # a fixed command
+            [program, *command[1:]], capture_output=True, text=True, timeout=TOOL_SECONDS, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def read_gpus(files: Files, memory_mb: int, run: Run = run_command) -> tuple[Gpu, ...]:
+    """All GPUs that have a driver. ``memory_mb`` is the main memory, which an integrated NVIDIA GPU (Jetson) shares."""
+    model = files.read("/proc/device-tree/model")
+    if "Jetson" in model:
+        return (Gpu(vendor="nvidia", name=model, memory_mb=memory_mb, integrated=True),)
+    return (*_nvidia(files, run), *_drm(files))
+
+
+def _nvidia(files: Files, run: Run) -> list[Gpu]:
+    known = files.glob("/proc/driver/nvidia/gpus/*/information")
+    if not known and not files.glob("/dev/nvidia[0-9]*"):
+        return []
+    table = run(NVIDIA_QUERY) or run(NVIDIA_OLD_QUERY)
+    if table is None:
+        names = [re.search(r"Model:\s*(.+)", files.read(path)) for path in known]
+        return [Gpu(vendor="nvidia", name=name.group(1) if name else "") for name in names]
+    gpus: list[Gpu] = []
+    instances: list[list[Gpu]] | None = None
+    for index, line in enumerate(filter(None, table.splitlines())):
+        name, memory, mig = [*(field.strip() for field in line.split(",")), "", ""][:3]
+        if mig == "Enabled":
+            instances = _mig_instances(run(NVIDIA_LIST) or "") if instances is None else instances
+            gpus.extend(instances[index] if index < len(instances) else [])
+        else:
+            gpus.append(Gpu(vendor="nvidia", name=name, memory_mb=to_int(memory)))
+    return gpus
+
+
+def _mig_instances(listing: str) -> list[list[Gpu]]:
+    """The MIG instances of each GPU of ``nvidia-smi -L``: a partitioned GPU can only be used through them."""
+    gpus: list[list[Gpu]] = []
+    name = ""
+    for line in listing.splitlines():
+        board = re.match(r"GPU \d+: (.+?) \(UUID", line)
+        instance = re.match(r"\s+MIG (\S*?(\d+)gb\S*)", line)
+        if board:
+            name = board.group(1)
+            gpus.append([])
+        elif instance and gpus:
+            memory_mb = int(instance.group(2)) * 10**9 // MIB
+            gpus[-1].append(Gpu(vendor="nvidia", name=f"{name} MIG {instance.group(1)}", memory_mb=memory_mb))
+    return gpus
+
+
+def _drm(files: Files) -> list[Gpu]:
+    """The AMD and Intel GPUs that a kernel driver has bound."""
+    gpus = []
+    for card in files.glob("/sys/class/drm/card[0-9]*"):
+        device = f"{card}/device"
+        vendor = files.read(f"{device}/vendor")
+        if vendor == "0x1002":
+            vram = files.integer(f"{device}/mem_info_vram_total")
+            gtt = files.integer(f"{device}/mem_info_gtt_total") or 0
+            gpus.append(
+                Gpu(
+                    vendor="amd",
+                    name=files.read(f"{device}/product_name") or f"AMD {files.read(f'{device}/device')}",
+                    memory_mb=None if vram is None else vram // MIB,
+                    integrated=vram is not None and vram <= APU_VRAM_MAX and gtt >= APU_GTT_FACTOR * vram,
+                )
+            )
+        elif vendor == "0x8086":
+            # i915 reports the memory of a card of its own; an integrated GPU has none.
+            memory = files.integer(f"{card}/lmem_total_bytes")
+            gpus.append(
+                Gpu(
+                    vendor="intel",
+                    name=f"Intel {files.read(f'{device}/device')}",
+                    memory_mb=None if memory is None else memory // MIB,
+                    integrated=memory is None,
+                )
+            )
+    return gpus

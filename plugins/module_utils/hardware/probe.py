@@ -1,0 +1,93 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Probe a host: one call that reads every source and returns a ``Hardware``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+from pathlib import Path
+
+with contextlib.suppress(ImportError):  # needed on live hosts only; the module reports it
+    import psutil
+
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import read_limits, service_pid
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cpu import allowed_cpus, read_topology
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import MIB, Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.gpu import Run, read_gpus, run_command
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.memory import Memory, read_memory
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.virtualization import read_virtualization
+
+SERVICE = "ollama.service"
+
+
+def probe(root: str = "/", models_path: str | None = None, run: Run = run_command) -> Hardware:
+    """Describe the host whose files lie below ``root``.
+
+    The limits are those of the running Ollama service, which may have a control group of its own, else of this process.
+    Counts of cores and sizes of memory come from psutil on the live host, from /proc and /sys below another root.
+    ``models_path`` names the model store whose file system is measured.
+    """
+    files = Files(root)
+    live = root == "/"
+    pid = service_pid(files, SERVICE) or "self"
+    topology = read_topology(files)
+    online = topology.online
+    usable = (allowed_cpus(files, pid) & online) or online
+    memory = _live_memory() if live else read_memory(files)
+    if memory.total < MIB:
+        raise OllamaError(
+            "The size of memory cannot be read.", f"Check that {files.path('/proc/meminfo')} is readable."
+        )
+    cpu_cores = (live and psutil.cpu_count(logical=True)) or len(online)
+    physical = min((live and psutil.cpu_count(logical=False)) or topology.cores(online), cpu_cores)
+    performance = min(topology.cores(topology.performance), physical)
+    usable_cpus = min(len(usable), cpu_cores)
+    usable_cores = min(topology.cores(usable), physical, usable_cpus)
+    limits = read_limits(files, pid)
+    available = min(memory.available, memory.total if limits.memory_free is None else limits.memory_free)
+    disk, disk_free = _disk(files, models_path)
+    return Hardware(
+        cpu_cores=cpu_cores,
+        physical_cores=physical,
+        performance_cores=performance,
+        usable_cpus=usable_cpus,
+        usable_cores=usable_cores,
+        usable_performance_cores=min(topology.cores(usable & topology.performance), performance, usable_cores),
+        memory_mb=memory.total // MIB,
+        memory_available_mb=available // MIB,
+        # Having no limit is written as a very large one in places.
+        memory_limit_mb=max(1, limits.memory // MIB)
+        if limits.memory is not None and limits.memory < memory.total
+        else None,
+        cpu_quota=limits.cpus if limits.cpus is not None and limits.cpus < cpu_cores else None,
+        sockets=topology.sockets,
+        numa_nodes=topology.numa_nodes,
+        swap_mb=memory.swap // MIB,
+        disk_mb=disk,
+        disk_free_mb=disk_free,
+        gpus=read_gpus(files, memory.total // MIB, run),
+        architecture=platform.machine() if live else "",
+        cpu_model=topology.model,
+        virtualization=read_virtualization(files),
+    )
+
+
+def _live_memory() -> Memory:
+    memory = psutil.virtual_memory()
+    return Memory(total=memory.total, available=memory.available, swap=psutil.swap_memory().total)
+
+
+def _disk(files: Files, path: str | None) -> tuple[int | None, int | None]:
+    """Size and free space in MiB of the file system that holds the path, or will hold it once it is created."""
+    if not path:
+        return None, None
+    place = files.path(os.path.abspath(path))  # noqa: PTH100  # a path of that host, not to be resolved here
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    usage = shutil.disk_usage(Path(place))
+    return usage.total // MIB, usage.free // MIB

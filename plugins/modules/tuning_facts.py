@@ -1,0 +1,222 @@
+#!/usr/bin/python
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Thin module over ``module_utils/hardware`` and ``module_utils/tuning.py``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tuning_facts
+short_description: Recommend settings of an Ollama service for a host, each with its reason
+version_added: 0.1.0
+description:
+  - Looks at the CPUs and the memory that a host really has for Ollama, cut by CPU affinity, CPU quotas and memory
+    limits (control groups of both versions, with those of the unit C(ollama.service) once it runs), and at its GPUs.
+  - Recommends how many requests to serve in parallel, by a table of cores and memory, and all other settings.
+  - Changes nothing on the host.
+options:
+  profile:
+    description:
+      - V(auto) takes the highest row of the table whose number of cores and size of memory the host both has.
+      - V(minimal), V(conservative), V(balanced) and V(high) take the row of that name, with a warning where the host
+        is too small for it.
+      - V(off) recommends nothing. What is asked for by O(environment), O(num_gpu) or another O(request_timeout) than
+        the default remains.
+    type: str
+    choices: [auto, minimal, conservative, balanced, high, 'off']
+    default: auto
+  engine_version:
+    description:
+      - Version of Ollama that the settings are for, such as V(0.34.0). It decides what enforces the number of threads
+        and whether there is a prompt cache to be capped.
+      - Without it version 0.30 or newer is assumed.
+    type: str
+  num_gpu:
+    description:
+      - Layers of a model on the GPU. V(0) uses the CPU only, by hiding every GPU from the service. V(-1) puts all
+        layers on the GPU. Another number is enforced by the model parameter of the same name.
+      - Without it the hardware decides.
+    type: int
+  request_timeout:
+    description:
+      - Seconds that a request may take. Ollama has no such setting; the time is meant for the proxy in front of it, and
+        sets after which time a load that stalls is given up.
+    type: int
+    default: 300
+  environment:
+    description:
+      - Variables of the service that the user sets. They are taken as they are, and other settings are made to fit.
+      - A value that Ollama would silently replace by its default is refused. A variable that Ollama does not read is
+        warned of.
+    type: dict
+    default: {}
+  policy:
+    description:
+      - Changes to the policy that recommendations are made from, as a mapping with the keys to change. A V(table)
+        replaces the whole table.
+      - Keys are V(table), V(keep_alive), V(context_length), V(queue_per_slot), V(min_load_timeout),
+        V(efficiency_cores) and V(prompt_cache); C(plugins/module_utils/policy.py) has their defaults and meaning.
+    type: dict
+    default: {}
+  hardware:
+    description:
+      - Describes a host to advise on, instead of looking at the one the module runs on.
+      - V(cpu_cores) (logical CPUs) and V(memory_mb) (MiB) are required. All keys of the returned C(hardware) are
+        accepted, among them V(physical_cores), V(cpu_quota) (CPUs), V(memory_limit_mb) and V(gpus).
+    type: dict
+  models_path:
+    description:
+      - Directory of the model store, whose file system is reported.
+    type: path
+extends_documentation_fragment:
+  - ansible.builtin.action_common_attributes
+  - ansible.builtin.action_common_attributes.facts
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  facts:
+    support: full
+  platform:
+    platforms: linux
+    details: With O(hardware) it runs anywhere.
+requirements:
+  - psutil (Debian and Ubuntu package python3-psutil), unless O(hardware) is given
+author:
+  - llmops.ollama contributors (@llmops)
+"""
+
+EXAMPLES = r"""
+- name: Recommend settings for this host
+  llmops.ollama.tuning_facts:
+    engine_version: 0.34.0
+    models_path: /usr/share/ollama/.ollama/models
+
+- name: Show every setting and why
+  ansible.builtin.debug:
+    msg: "{{ item.key }} = {{ item.value }} ({{ item.reason }})"
+  loop: "{{ ansible_facts.ollama_tuning.recommendations }}"
+  loop_control:
+    label: "{{ item.key }}"
+
+- name: Ask about a host without being on it
+  llmops.ollama.tuning_facts:
+    hardware:
+      cpu_cores: 32
+      memory_mb: 131072
+      gpus:
+        - vendor: nvidia
+          memory_mb: 24576
+  delegate_to: localhost
+
+- name: Keep a setting of one's own, and change the policy
+  llmops.ollama.tuning_facts:
+    environment:
+      OLLAMA_NUM_PARALLEL: 3
+    policy:
+      context_length: 8192
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: Facts to add to the host.
+  returned: success
+  type: dict
+  contains:
+    ollama_tuning:
+      description: The recommendation and what it was made from.
+      type: dict
+      contains:
+        profile:
+          description: Name of the row that was taken, or V(off).
+          type: str
+          sample: balanced
+        environment:
+          description: The service's environment, name to text. The variables that the user set are among them.
+          type: dict
+          sample:
+            OLLAMA_KEEP_ALIVE: 24h
+            OLLAMA_NUM_PARALLEL: "4"
+        recommendations:
+          description:
+            - The settings. C(rule) is V(explicit) or V(option) for a value of the user's, else it names where the value
+              comes from. C(variable) is null where something else than the environment enforces it, as C(reason) says.
+          type: list
+          elements: dict
+          sample:
+            - key: threads
+              value: 8
+              rule: physical-cores
+              reason: One for each of the 8 physical cores that may be used.
+              variable: LLAMA_ARG_THREADS
+        hardware:
+          description:
+            - The host. Sizes are in MiB. What may be used is in C(usable_cpus) (logical CPUs in the affinity mask),
+              C(usable_cores) (physical cores among them), C(cpu_quota) and C(memory_limit_mb) (null without a limit).
+          type: dict
+          sample:
+            cpu_cores: 16
+            physical_cores: 8
+            performance_cores: 8
+            usable_cpus: 16
+            usable_cores: 8
+            usable_performance_cores: 8
+            cpu_quota: null
+            memory_mb: 64000
+            memory_available_mb: 60000
+            memory_limit_mb: null
+            gpus: []
+        warnings:
+          description: What a person should look at. They are also shown as warnings of the task.
+          type: list
+          elements: str
+          sample: []
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.llmops.ollama.plugins.module_utils.entry import Result, need, run
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
+from ansible_collections.llmops.ollama.plugins.module_utils.policy import REQUEST_TIMEOUT, Policy
+from ansible_collections.llmops.ollama.plugins.module_utils.tuning import PROFILE_CHOICES, Intent, recommend
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "profile": {"type": "str", "choices": list(PROFILE_CHOICES), "default": "auto"},
+    "engine_version": {"type": "str"},
+    "num_gpu": {"type": "int"},
+    "request_timeout": {"type": "int", "default": REQUEST_TIMEOUT},
+    "environment": {"type": "dict", "default": {}},
+    "policy": {"type": "dict", "default": {}},
+    "hardware": {"type": "dict"},
+    "models_path": {"type": "path"},
+}
+
+
+def execute(module: AnsibleModule) -> Result:
+    """Look, recommend, warn."""
+    options = module.params
+    policy = Policy.load(options["policy"])
+    intent = Intent.make(
+        **{name: options[name] for name in ("profile", "engine_version", "num_gpu", "request_timeout", "environment")}
+    )
+    if options["hardware"] is None:
+        need(module, "psutil")
+        hardware = probe(models_path=options["models_path"])
+    else:
+        hardware = Hardware.describe(options["hardware"])
+    tuning = recommend(hardware, policy, intent)
+    for warning in tuning.warnings:
+        module.warn(warning)
+    return {"changed": False, "ansible_facts": {"ollama_tuning": dict(tuning.to_dict(), hardware=hardware.to_dict())}}
+
+
+def main() -> None:
+    """The module's entry point."""
+    run(execute, ARGUMENT_SPEC)
+
+
+if __name__ == "__main__":
+    main()
