@@ -37,11 +37,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 hosts:
-  description: What was printed, for each host.
+  description: The hosts that the summary covers.
   returned: always
-  type: dict
-  sample:
-    llm1.example.org:
-      profile: balanced
-      healthy: true
+  type: list
+  elements: str
+  sample: [llm1.example.org, llm2.example.org]
 """

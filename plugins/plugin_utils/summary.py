@@ -1,0 +1,135 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The closing table of a run, from the variables that roles and playbooks left behind. Pure: mappings in, text out."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+HostVars = Mapping[str, Any]
+
+WIDTH = 120  # columns that the reasons are wrapped to
+
+
+def fleet_summary(servers: Mapping[str, HostVars], gateways: Mapping[str, HostVars]) -> str:
+    """Render the fleet: one table of all hosts, the gateway's benchmark, then each host's values with their reasons."""
+    parts = [_overview(servers, gateways)]
+    parts += [_reasons(host, variables) for host, variables in servers.items() if variables.get("ollama_tuning")]
+    return "\n\n".join(parts)
+
+
+def _overview(servers: Mapping[str, HostVars], gateways: Mapping[str, HostVars]) -> str:
+    header = ["host", "CPUs", "memory", "profile", "parallel", "engine", "health", "model", "requests/s", "p95"]
+    rows = [
+        [
+            host,
+            *_hardware(variables),
+            *_engine(variables),
+            _health(variables.get("ollama_health_result")),
+            _models(variables),
+            *_load(variables.get("ollama_benchmark_result")),
+        ]
+        for host, variables in servers.items()
+    ]
+    rows += [
+        [
+            f"{host} (gateway)",
+            "",
+            "",
+            "",
+            "",
+            "",
+            _health(variables.get("gateway_health_result")),
+            "",
+            *_load(variables.get("gateway_benchmark_result")),
+        ]
+        for host, variables in gateways.items()
+    ]
+    text = table(header, rows)
+    for host, variables in gateways.items():
+        measured = (variables.get("gateway_benchmark_result") or {}).get("benchmark")
+        if measured:
+            text += "\n\n" + _measured(f"Through the gateway {host}", measured)
+    return text
+
+
+def _hardware(variables: HostVars) -> list[str]:
+    hardware = (variables.get("ollama_tuning") or {}).get("hardware")
+    if not hardware:
+        return ["?", "?"]
+    return [f"{hardware['cpus']:g}", f"{hardware['usable_memory_mb'] / 1024:.1f} GiB"]
+
+
+def _engine(variables: HostVars) -> list[str]:
+    tuning = variables.get("ollama_tuning") or {}
+    version = (variables.get("ollama_health_result") or {}).get("version") or variables.get("ollama_version")
+    parallel = tuning.get("environment", {}).get("OLLAMA_NUM_PARALLEL", "")
+    return [tuning.get("profile", "?"), parallel, version or "?"]
+
+
+def _health(result: Mapping[str, Any] | None) -> str:
+    if not result or "healthy" not in result:
+        return "not checked"
+    if result["healthy"]:
+        return str(result.get("level", "healthy"))
+    failed = [check["name"] for check in result.get("checks", []) if not check["ok"]]
+    return "UNHEALTHY: " + ", ".join(failed)
+
+
+def _models(variables: HostVars) -> str:
+    known = (variables.get("ollama_models_result") or variables.get("ollama_health_result") or {}).get("models", [])
+    return ", ".join(f"{model['name']} {model.get('quantization') or ''}".strip() for model in known) or "none"
+
+
+def _load(result: Mapping[str, Any] | None) -> list[str]:
+    load = ((result or {}).get("benchmark") or {}).get("load")
+    if not load:
+        return ["", ""]
+    return [f"{load['requests_per_second']:.2f}", _seconds(load["latency_s"]["p95"])]
+
+
+def _measured(title: str, measured: Mapping[str, Any]) -> str:
+    load, single = measured["load"], measured.get("single")
+    lines = [f"{title}, {measured['model']}, {measured['max_tokens']} tokens a request:"]
+    if single:
+        lines.append(
+            f"  one request alone          latency {_seconds(single['latency_s'])}, TTFT {_seconds(single['ttft_s'])}"
+        )
+    lines.append(
+        f"  {load['requests']} requests, {load['concurrency']} at a time"
+        f"   {load['requests_per_second']:.2f} requests/s, {load['output_tokens_per_second']:.1f} tokens/s,"
+        f" latency p50 {_seconds(load['latency_s']['p50'])} p95 {_seconds(load['latency_s']['p95'])},"
+        f" TTFT p95 {_seconds(load['ttft_s']['p95'])}, errors {sum(load['errors'].values())}"
+    )
+    return "\n".join(lines)
+
+
+def _reasons(host: str, variables: HostVars) -> str:
+    tuning = variables["ollama_tuning"]
+    rows = [(each["variable"] or each["key"], str(each["value"]), each["reason"]) for each in tuning["recommendations"]]
+    name_width = max((len(name) for name, _, _ in rows), default=0)
+    value_width = max((len(value) for _, value, _ in rows), default=0)
+    margin = name_width + value_width + 6
+    lines = [f"{host}: why each value"]
+    for name, value, reason in rows:
+        wrapped = textwrap.wrap(reason, WIDTH - margin) or [""]
+        lines.append(f"  {name:{name_width}}  {value:{value_width}}  {wrapped[0]}")
+        lines += [" " * margin + more for more in wrapped[1:]]
+    lines += [f"  warning: {warning}" for warning in tuning.get("warnings", [])]
+    return "\n".join(lines)
+
+
+def _seconds(value: float | None) -> str:
+    return "?" if value is None else f"{value:.2f} s"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Align columns for a terminal; a column that is empty in every row is left out."""
+    kept = [index for index in range(len(header)) if any(row[index] for row in rows)]
+    cells = [[row[index] for index in kept] for row in (header, *rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(kept))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in cells]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)

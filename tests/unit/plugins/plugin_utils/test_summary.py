@@ -1,0 +1,78 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.llmops.ollama.plugins.plugin_utils.summary import fleet_summary, table
+
+TUNING = {
+    "hardware": {"cpus": 1.0, "usable_memory_mb": 4096},
+    "profile": "minimal",
+    "environment": {"OLLAMA_NUM_PARALLEL": "1", "LLAMA_ARG_THREADS": "1"},
+    "recommendations": [
+        {
+            "key": "parallel",
+            "value": 1,
+            "rule": "table",
+            "reason": "Below the table.",
+            "variable": "OLLAMA_NUM_PARALLEL",
+        },
+        {"key": "request_timeout", "value": 300, "rule": "option", "reason": "long " * 40, "variable": None},
+    ],
+    "warnings": ["OLLAMA_NUM_GPU is read by no engine."],
+}
+LOAD = {
+    "requests": 100,
+    "concurrency": 10,
+    "requests_per_second": 1.7,
+    "output_tokens_per_second": 54.4,
+    "latency_s": {"p50": 5.5, "p95": 6.25},
+    "ttft_s": {"p95": 5.1},
+    "errors": {"http 429": 2},
+}
+MEASURED = {"benchmark": {"model": "m:1", "max_tokens": 32, "single": None, "load": LOAD}}
+
+
+def server(**more: Any) -> dict[str, Any]:
+    return {"ollama_tuning": TUNING, **more}
+
+
+def test_a_host_that_did_everything_shows_everything() -> None:
+    health = {"healthy": True, "level": "ready", "version": "0.34.0", "checks": []}
+    models = {"models": [{"name": "gemma3:270m", "quantization": "Q4_K_M"}]}
+    text = fleet_summary(
+        {"a": server(ollama_health_result=health, ollama_models_result=models, ollama_benchmark_result=MEASURED)},
+        {"edge": {"gateway_health_result": {"healthy": True, "level": "live"}, "gateway_benchmark_result": MEASURED}},
+    )
+    lines = text.splitlines()
+    assert lines[2].split() == (
+        ["a", "1", "4.0", "GiB", "minimal", "1", "0.34.0", "ready", "gemma3:270m", "Q4_K_M", "1.70", "6.25", "s"]
+    )
+    assert lines[3].split() == ["edge", "(gateway)", "live", "1.70", "6.25", "s"]
+    assert "errors 2" in text
+    assert "  OLLAMA_NUM_PARALLEL  1    Below the table." in text
+    assert "warning: OLLAMA_NUM_GPU is read by no engine." in text
+
+
+def test_a_long_reason_is_wrapped_under_itself() -> None:
+    lines = fleet_summary({"a": server()}, {}).splitlines()
+    first = next(index for index, line in enumerate(lines) if "request_timeout" in line)
+    assert lines[first].index("long") == lines[first + 1].index("long")
+    assert max(map(len, lines[first:])) <= 120
+
+
+def test_an_unhealthy_host_names_its_failed_checks() -> None:
+    checks = [{"name": "api", "ok": True}, {"name": "environment", "ok": False}]
+    text = fleet_summary({"a": server(ollama_health_result={"healthy": False, "checks": checks})}, {})
+    assert "UNHEALTHY: environment" in text
+
+
+def test_a_host_of_which_nothing_is_known_is_still_listed() -> None:
+    row = fleet_summary({"a": {}}, {}).splitlines()[2]
+    assert row.split() == ["a", "?", "?", "?", "?", "not", "checked", "none"]
+
+
+def test_columns_that_nothing_fills_are_left_out() -> None:
+    assert table(["host", "load"], [["a", ""], ["bb", ""]]) == "host\n----\na\nbb"
