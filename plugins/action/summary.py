@@ -8,7 +8,6 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-
 from ansible_collections.llmops.ollama.plugins.plugin_utils.summary import fleet_summary
 
 

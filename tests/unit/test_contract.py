@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import yaml
-
 from ansible_collections.llmops.ollama.plugins.module_utils import entry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +53,7 @@ def test_role_uses_only_variables_that_it_declares(role: str) -> None:
     assert declared - used == set(), "declared but never used"
 
 
-class Captured(Exception):  # noqa: N818  # control flow, not an error
+class Captured(Exception):  # control flow, not an error
     """Carries the argument spec out of a module's ``main`` before anything runs."""
 
 
