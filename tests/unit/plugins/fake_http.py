@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import sys
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -34,17 +35,32 @@ class Stream:
     broken: bool = False
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that has gone, which some tests want."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class FakeServer:
-    """Answers on a free loopback port; ``log`` holds one ``METHOD path`` for each request, ``bodies`` what came with it."""
+    """Answers on a free loopback port.
+
+    ``log`` holds one ``METHOD path`` for each request, ``bodies`` what came with it, ``connections`` their ports.
+    None as an answer hangs up without a word.
+    """
 
     def __init__(self) -> None:
         self.log: list[str] = []
         self.bodies: list[Json] = []
-        self.queue: list[Answer | Stream] = []  # answers for the next requests, before any others
+        self.connections: set[int] = set()
+        self.queue: list[Answer | Stream | None] = []  # answers for the next requests, before any others
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # it would hold lines of a stream back for 40 ms
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -53,13 +69,13 @@ class FakeServer:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 fake.log.append(f"{self.command} {self.path}")
                 fake.bodies.append(json.loads(body) if body else {})
+                fake.connections.add(self.client_address[1])
                 with contextlib.suppress(OSError):  # the client may have gone, which some tests want
                     fake._send(self, fake.queue.pop(0) if fake.queue else fake.answer(fake.log[-1], fake.bodies[-1]))
 
             do_GET = do_POST = do_DELETE = do_HEAD = _serve  # noqa: N815  # the names that the base class looks for
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self.host = f"127.0.0.1:{self._server.server_port}"
         self.url = f"http://{self.host}"
 
@@ -73,11 +89,14 @@ class FakeServer:
         self._server.shutdown()
         self._server.server_close()
 
-    def answer(self, request: str, body: Json) -> Answer | Stream:
+    def answer(self, request: str, body: Json) -> Answer | Stream | None:
         return Answer(404, {"error": f"no answer to {request} in this test"})
 
     @staticmethod
-    def _send(handler: BaseHTTPRequestHandler, answer: Answer | Stream) -> None:
+    def _send(handler: BaseHTTPRequestHandler, answer: Answer | Stream | None) -> None:
+        if answer is None:
+            handler.close_connection = True
+            return
         if isinstance(answer, Stream):
             handler.send_response(200)
             handler.send_header("Transfer-Encoding", "chunked")
@@ -125,10 +144,7 @@ class FakeRegistry(FakeServer):
     def answer(self, request: str, body: Json) -> Answer | Stream:
         _, _, path = request.partition(" /v2/")
         name, _, what = path.partition("/manifests/")
-        if what:
-            found = self.manifests.get(f"{name}:{what}")
-        else:
-            found = self.blobs.get(path.rpartition("/")[2])
+        found = self.manifests.get(f"{name}:{what}") if what else self.blobs.get(path.rpartition("/")[2])
         return Answer(404, {"errors": [{"code": "MANIFEST_UNKNOWN"}]}) if found is None else Answer(200, found)
 
 
@@ -152,7 +168,7 @@ class FakeOllama(FakeServer):
         value = json.loads(manifest)
         return [*value["layers"], value["config"]]
 
-    def answer(self, request: str, body: Json) -> Answer | Stream:
+    def answer(self, request: str, body: Json) -> Answer | Stream | None:
         if request == "GET /api/tags":
             return Answer(200, {"models": [self._tag(name) for name in self.models]})
         if request.startswith("HEAD /api/blobs/"):
