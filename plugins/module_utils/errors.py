@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 
@@ -47,3 +48,11 @@ class ChecksumMismatch(OllamaError):
 
 class Unhealthy(OllamaError):
     """A service did not reach, or no longer has, the state that was asked for."""
+
+
+def from_os_error(error: OSError, where: object, remedy: str) -> OllamaError:
+    """What the operating system refused, as an error that names the path (``where`` is used if ``error`` knows none)."""
+    path = error.filename or where
+    if error.errno == errno.ENOSPC:
+        return NoSpace(f"The file system of {path} is full.", "Make room, then run again.")
+    return InvalidInput(f"{path}: {error.strerror or error}.", remedy)

@@ -9,7 +9,6 @@ the same root, so that an interrupted run leaves nothing that could be mistaken 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
@@ -36,6 +35,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     OllamaError,
     UnexpectedAnswer,
     Unreachable,
+    from_os_error,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import Report, Transfer, size_text
 
@@ -391,12 +391,7 @@ class Installation:
         except BlockingIOError:
             raise OllamaError(f"Another run is installing below {self.root}.", "Wait for it, then run again.") from None
         except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise NoSpace(f"The file system of {self.root} is full.", "Make room, then run again.") from error
-            raise InvalidInput(
-                f"{error.filename or self.root}: {error.strerror or error}.",
-                "Check root and the user that this runs as.",
-            ) from error
+            raise from_os_error(error, self.root, "Check root and the user that this runs as.") from error
 
 
 def unpack(archive: Path, tree: Path, report: Report) -> None:

@@ -1,0 +1,193 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What systemd says about a unit, and the few commands that change it (``systemctl``, ``journalctl``)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Callable
+
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError, Unhealthy
+
+# Stopping may take as long as a unit's TimeoutStopSec (90 s by default, more where long requests are drained).
+JOB_SECONDS = 300.0
+QUERY_SECONDS = 30.0
+
+PROPERTIES = (
+    "Id",
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "UnitFileState",
+    "MainPID",
+    "NeedDaemonReload",
+    "Result",
+    "NRestarts",
+    "ExecMainStatus",
+    "ExecMainStartTimestamp",
+    "StateChangeTimestamp",
+)
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A command that ended."""
+
+    status: int
+    output: str
+    errors: str
+
+
+Run = Callable[[Sequence[str], float], Completed]
+
+
+def run_command(command: Sequence[str], timeout: float) -> Completed:
+    """Run a command without a shell, at most ``timeout`` seconds. Raises ``InvalidInput``, ``Unhealthy``."""
+    words = " ".join(command)
+    try:
+        done = subprocess.run(  # noqa: S603  # systemd's tools, or a validator that the user named
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+        )
+    except subprocess.TimeoutExpired:
+        raise Unhealthy(f"{words} did not end within {timeout:g} s.", "Look at what it waits for.") from None
+    except OSError as error:
+        raise InvalidInput(f"{words} cannot be run: {error.strerror}.", f"Install {command[0]} on the host.") from None
+    return Completed(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The state of one unit; the words are systemd's. Times are seconds since the epoch, 0 where there is none.
+
+    ``started`` is when the main process was started, ``changed`` when the unit last changed its state (a reload does).
+    """
+
+    name: str
+    load_state: str = "not-found"
+    active_state: str = "inactive"
+    sub_state: str = "dead"
+    file_state: str = ""
+    main_pid: int = 0
+    need_daemon_reload: bool = False
+    result: str = "success"
+    exit_status: int = 0
+    restarts: int = 0
+    started: float = 0.0
+    changed: float = 0.0
+
+    @property
+    def running(self) -> bool:
+        """The service is up (a reload in progress is)."""
+        return self.active_state in ("active", "reloading", "refreshing")
+
+    @property
+    def gone(self) -> bool:
+        """The service ended or failed, perhaps to be started again by systemd later."""
+        return self.active_state in ("inactive", "failed") or self.sub_state.startswith("auto-restart")
+
+
+def unit_name(name: str) -> str:
+    """``ollama`` is short for ``ollama.service``, as for systemctl."""
+    return name if "." in name else f"{name}.service"
+
+
+def parse_time(text: str) -> float:
+    """Seconds since the epoch of ``Wed 2026-11-25 14:23:32.979172 UTC``; 0 for an empty text."""
+    if not text or text == "n/a":
+        return 0.0
+    moment = datetime.strptime(" ".join(text.split()[1:3]), "%Y-%m-%d %H:%M:%S.%f")
+    return moment.replace(tzinfo=timezone.utc).timestamp()
+
+
+def parse_unit(text: str) -> Unit:
+    """The output of ``systemctl show --timestamp=us+utc``; an older systemd leaves out properties it does not know."""
+    values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+    def number(name: str) -> int:
+        return int(values[name]) if values.get(name, "").isdigit() else 0
+
+    return Unit(
+        name=values.get("Id", ""),
+        load_state=values.get("LoadState", ""),
+        active_state=values.get("ActiveState", ""),
+        sub_state=values.get("SubState", ""),
+        file_state=values.get("UnitFileState", ""),
+        main_pid=number("MainPID"),
+        need_daemon_reload=values.get("NeedDaemonReload") == "yes",
+        result=values.get("Result", ""),
+        exit_status=number("ExecMainStatus"),
+        restarts=number("NRestarts"),
+        started=parse_time(values.get("ExecMainStartTimestamp", "")),
+        changed=parse_time(values.get("StateChangeTimestamp", "")),
+    )
+
+
+class Systemd:
+    """The system's service manager. Every method raises an ``OllamaError`` with systemctl's own words on failure."""
+
+    def __init__(self, run: Run = run_command) -> None:
+        self._run = run
+
+    def show(self, unit: str) -> Unit:
+        """The state of a unit; one that does not exist has the load state ``not-found``."""
+        command = ["systemctl", "show", unit, "--timestamp=us+utc", f"--property={','.join(PROPERTIES)}"]
+        return parse_unit(self._checked(command, QUERY_SECONDS).output)
+
+    def journal(self, unit: str, since: float, lines: int = 15) -> list[str]:
+        """A unit's last log lines since a time (s since the epoch); none where the journal cannot be read."""
+        command = ["journalctl", f"--unit={unit}", f"--since=@{since:.6f}", f"--lines={lines}", "--output=cat"]
+        try:
+            done = self._run([*command, "--no-pager", "--quiet"], QUERY_SECONDS)
+        except OllamaError:
+            return []
+        return [line.rstrip() for line in done.output.splitlines() if line.strip()]
+
+    def daemon_reload(self) -> None:
+        """Read all unit files again."""
+        self._checked(["systemctl", "daemon-reload"], QUERY_SECONDS)
+
+    def enable(self, unit: str) -> None:
+        """Start the unit at boot from now on."""
+        self._checked(["systemctl", "enable", "--quiet", unit], QUERY_SECONDS)
+
+    def disable(self, unit: str) -> None:
+        """Start the unit at boot no more."""
+        self._checked(["systemctl", "disable", "--quiet", unit], QUERY_SECONDS)
+
+    def start(self, unit: str) -> None:
+        """Start the unit, also after it failed too often."""
+        self._run(["systemctl", "reset-failed", unit], QUERY_SECONDS)
+        self._checked(["systemctl", "start", unit], JOB_SECONDS)
+
+    def restart(self, unit: str) -> None:
+        """Stop and start the unit, also after it failed too often."""
+        self._run(["systemctl", "reset-failed", unit], QUERY_SECONDS)
+        self._checked(["systemctl", "restart", unit], JOB_SECONDS)
+
+    def reload(self, unit: str) -> None:
+        """Let the running process read its configuration again."""
+        self._checked(["systemctl", "reload", unit], JOB_SECONDS)
+
+    def stop(self, unit: str) -> None:
+        """Stop the unit."""
+        self._checked(["systemctl", "stop", unit], JOB_SECONDS)
+
+    def _checked(self, command: Sequence[str], timeout: float) -> Completed:
+        done = self._run(command, timeout)
+        if done.status:
+            reason = (done.errors.strip() or done.output.strip() or f"status {done.status}").splitlines()[0]
+            raise Unhealthy(
+                f"{' '.join(command)} failed: {reason.rstrip('.')}.", "Look at the unit's log (journalctl -u)."
+            )
+        return done
