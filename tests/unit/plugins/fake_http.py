@@ -207,7 +207,7 @@ class FakeOllama(FakeServer):
         for layer in self._layers(manifest):
             digest, total = layer["digest"], layer["size"]
             start = total if digest in self.blobs else self.partial.get(digest, 0)
-            for completed in sorted({start, *(total * quarter // 4 for quarter in range(5))} - set(range(start))):
+            for completed in sorted({start, *(max(start, total * quarter // 4) for quarter in range(5))}):
                 event = {"status": f"pulling {digest[7:19]}", "digest": digest, "total": total, "completed": completed}
                 yield event
                 if fault and total > completed >= total // 2:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client, brief, error_text, http_url
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     InvalidInput,
@@ -25,14 +26,6 @@ from fake_http import Answer, FakeServer, Stream
 def client(server: FakeServer) -> Iterator[Client]:
     with Client(server.url, timeout=5.0) as client:
         yield client
-
-
-@pytest.fixture
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @pytest.fixture
@@ -160,7 +153,9 @@ def test_a_stream_that_breaks_off(server: FakeServer, client: Client) -> None:
     server.queue.append(Stream([{"status": "pulling manifest"}], broken=True))
     events = client.pull("m")
     assert next(events) == {"status": "pulling manifest"}
-    with pytest.raises(Unreachable, match=r"broke off in the middle of its answer: (the|Response|Connection)") as caught:
+    with pytest.raises(
+        Unreachable, match=r"broke off in the middle of its answer: (the|Response|Connection)"
+    ) as caught:
         next(events)
     assert "0x" not in str(caught.value)
 
@@ -231,14 +226,10 @@ def test_a_pull_may_be_silent_for_longer_than_other_requests(server: FakeServer)
 def test_brief_of_errors_without_layers() -> None:
     assert brief(OSError(13, "Permission denied")) == "Permission denied"
     assert brief(ValueError()) == "ValueError"
-    assert (
-        brief(OSError("<urllib3.connection.HTTPConnection object at 0x7f00>: Failed to do it.")) == "Failed to do it"
-    )
+    assert brief(OSError("<urllib3.connection.HTTPConnection object at 0x7f00>: Failed to do it.")) == "Failed to do it"
 
 
 def test_error_text_is_short() -> None:
-    import requests
-
     response = requests.Response()
     response.status_code, response.reason, response._content = 500, "Oops", b"x " * 5000
     assert len(error_text(response)) <= 200
@@ -255,8 +246,10 @@ def test_addresses(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "127.0.0.1:11434", "localhost", "ftp://host", "http://", "http://host:99999", "http://host:x"]
-    + ["http://[::1", "http://.host", "http://a b", "http://host:0"],
+    [
+        *["", "127.0.0.1:11434", "localhost", "ftp://host", "http://", "http://host:99999", "http://host:x"],
+        *["http://[::1", "http://.host", "http://a b", "http://host:0"],
+    ],
 )
 def test_what_is_no_address(url: str) -> None:
     with pytest.raises(InvalidInput, match=r"Write it as http://HOST:PORT") as caught:
@@ -266,5 +259,5 @@ def test_what_is_no_address(url: str) -> None:
 
 @pytest.mark.parametrize("timeout", [0.0, -1.0, float("nan"), float("inf"), 1e9])
 def test_timeouts_that_cannot_be_waited_for(timeout: float) -> None:
-    with pytest.raises(InvalidInput, match="timeout is .* seconds"):
+    with pytest.raises(InvalidInput, match=r"timeout is .* seconds"):
         Client("http://host", timeout)

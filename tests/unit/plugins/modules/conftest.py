@@ -17,7 +17,7 @@ from ansible.module_utils.testing import patch_module_args
 def run_module(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
     """Runs a module by its short name and returns the result that it prints; a failed one has ``failed``."""
 
-    def run(name: str, *, check: bool = False, diff: bool = False, **arguments: Any) -> dict[str, Any]:
+    def run(name: str, /, *, check: bool = False, diff: bool = False, **arguments: Any) -> dict[str, Any]:
         module = importlib.import_module(f"ansible_collections.llmops.ollama.plugins.modules.{name}")
         internal = {"_ansible_check_mode": check, "_ansible_diff": diff, "_ansible_remote_tmp": "/nonexistent"}
         capsys.readouterr()

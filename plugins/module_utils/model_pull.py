@@ -1,0 +1,204 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Carrying out a pull: watched, resumed where it breaks, and believed only when the promised digest has arrived."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import replace
+from typing import Callable
+
+from ansible_collections.llmops.ollama.plugins.module_utils.client import Client, Json
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
+    ChecksumMismatch,
+    NoSpace,
+    NotFound,
+    OllamaError,
+    UnexpectedAnswer,
+    Unreachable,
+)
+from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
+from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import Model, Step, installed_models
+from ansible_collections.llmops.ollama.plugins.module_utils.progress import Report, Transfer
+from ansible_collections.llmops.ollama.plugins.module_utils.registry import Source
+from ansible_collections.llmops.ollama.plugins.module_utils.retry import Wait, with_retries
+
+Clock = Callable[[], float]
+
+# Bytes per second at which even a slow disk is read again to verify a model; the server says nothing meanwhile.
+VERIFY_SPEED = 50e6
+
+
+class Puller:
+    """Installs models through one client. ``stall_timeout`` (seconds) is how long a pull may bring nothing new."""
+
+    def __init__(
+        self,
+        client: Client,
+        retries: int,
+        stall_timeout: float,
+        report: Report,
+        *,
+        wait: Wait = time.sleep,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self.client = client
+        self.retries = retries
+        self.stall_timeout = stall_timeout
+        self.report = report
+        self._wait = wait
+        self._clock = clock
+
+    def install(self, step: Step, keep_alias: bool = False) -> Model:
+        """Pull what ``step`` promises and return it as the server shows it.
+
+        A model that comes from a mirror arrives under the mirror's name and is then given its own; the mirror's name is
+        removed unless ``keep_alias``. The old model stays in use until the new one is complete.
+        """
+        if step.source is None or step.after is None:
+            raise ValueError(f"{step} pulls nothing")
+        source, promised = step.source, step.after.digest
+        with_retries(
+            lambda: self._pull(step, source),
+            self.retries,
+            announce=lambda text: self.report(f"{step.name}: {text}"),
+            wait=self._wait,
+        )
+        arrived = installed_models(self.client.tags()).get(source.name.key)
+        if arrived is None or arrived.digest != promised:
+            raise ChecksumMismatch(
+                f"{step.name} was pulled from {source.registry}, but what arrived is "
+                f"{arrived.digest if arrived else 'not there'} and not {promised}, which the registry promised.",
+                "Run again: the registry may just have published another version. If it repeats, its manifest and what "
+                "it delivers do not belong together.",
+                model=str(step.name),
+                registry=source.registry,
+            )
+        if source.name.key != step.name.key:
+            self._rename(source.name, step, keep_alias)
+        return arrived
+
+    def _rename(self, alias: ModelName, step: Step, keep_alias: bool) -> None:
+        """Give the model its own name. No moment is without a model of that name, and no old layer is left behind."""
+        name, spare = str(step.name), str(replace(alias, tag="replaced-by-pull"))
+        if step.before:
+            self.client.copy(name, spare)  # the old layers are freed only when the last name that uses them is deleted
+        self.client.copy(str(alias), name)
+        if not keep_alias:
+            self.client.delete(str(alias))
+        if step.before:
+            self.client.delete(spare)
+
+    def _pull(self, step: Step, source: Source) -> None:
+        watch = _Watch(step, self.stall_timeout, self._clock)
+        # The server sends a line many times a second while it loads, and then none until it has read all of it again.
+        silence = self.stall_timeout + step.bytes_to_pull / VERIFY_SPEED
+        status = ""
+        try:
+            with contextlib.closing(self.client.pull(str(source.name), source.insecure, silence)) as events:
+                for event in events:
+                    status = str(event.get("status", ""))
+                    self.report(watch.see(event))
+        except UnexpectedAnswer as error:
+            raise _explained(error, step, source) from error
+        if status != "success":
+            raise Unreachable(
+                f"The pull of {step.name} ended after {status!r} and not with 'success'.",
+                "Look at the server's log for a restart or a crash.",
+            )
+
+
+class _Watch:
+    """Follows one pull: what to show of it, and whether it still moves."""
+
+    def __init__(self, step: Step, stall_timeout: float, clock: Clock) -> None:
+        self._name = step.name
+        self._registry = step.source.registry if step.source else ""
+        self._total = step.bytes_to_pull
+        self._completed = {blob.digest: 0 for blob in step.missing}
+        self._transfer: Transfer | None = None
+        self._stall_timeout = stall_timeout
+        self._clock = clock
+        self._moved = clock()
+        self._last: Json = {}
+
+    def see(self, event: Json) -> str:
+        """The line to show for one of the server's events. Raises ``Unreachable`` when nothing has moved for long."""
+        now = self._clock()
+        if event != self._last:
+            self._moved, self._last = now, event
+        elif now - self._moved > self._stall_timeout:
+            raise Unreachable(
+                f"The pull of {self._name} stood still for {self._stall_timeout:g} s.",
+                f"Check the way from the host to {self._registry}; what has arrived is kept, and the next run goes on "
+                "from there.",
+                model=str(self._name),
+            )
+        digest = event.get("digest")
+        if digest not in self._completed:  # a blob that was there before, or a message without one
+            return f"{self._name}: {event.get('status', '')}"
+        self._completed[digest] = int(event.get("completed") or 0)
+        done = sum(self._completed.values())
+        if self._transfer is None:  # what an earlier pull left behind is no speed of this one
+            self._transfer = Transfer(str(self._name), self._total, done, self._clock)
+        return self._transfer.text(done)
+
+
+# Words in the server's error lines, for failures that another try cannot cure.
+_Failure = tuple[str, type[OllamaError], str, dict[str, int]]
+_FINAL: tuple[_Failure, ...] = (
+    (
+        "no space left on device",
+        NoSpace,
+        "Free some space in the model store or move it (OLLAMA_MODELS); the next run goes on from what has arrived.",
+        {},
+    ),
+    (
+        "digest mismatch",
+        ChecksumMismatch,
+        "The server has thrown the damaged file away: run again. If it repeats, the registry's copy is damaged.",
+        {},
+    ),
+    (
+        "file does not exist",
+        NotFound,
+        "Check the spelling of the model and its tag, and that the registry holds all of its files.",
+        {},
+    ),
+    (
+        "no Location header",
+        UnexpectedAnswer,
+        "A mirror must answer requests for blobs with a Location header; see the role mirror of this collection.",
+        {"status": 200},
+    ),
+    (
+        "unauthorized",
+        UnexpectedAnswer,
+        "The model is private or its name is wrong: check the namespace and the spelling.",
+        {"status": 401},
+    ),
+    (
+        "requires a newer version of Ollama",
+        UnexpectedAnswer,
+        "Install a newer Ollama on this host, or choose another model.",
+        {"status": 412},
+    ),
+    (
+        "server gave HTTP response to HTTPS client",
+        UnexpectedAnswer,
+        "This registry speaks plain http: give it as http://HOST:PORT with the option registry.",
+        {"status": 400},
+    ),
+)
+
+
+def _explained(error: UnexpectedAnswer, step: Step, source: Source) -> OllamaError:
+    """An error that the server reported, with the model it is about and, where it is known, the remedy."""
+    reported = error.details.get("reported") or error.problem.rstrip(".")
+    problem = f"The pull of {step.name} from {source.registry} failed: {reported}."
+    details = dict(error.details, model=str(step.name), registry=source.registry)
+    for words, kind, remedy, more in _FINAL:
+        if words in reported:
+            return kind(problem, remedy, **dict(details, **more))
+    return UnexpectedAnswer(problem, error.remedy or "Look at the server's log for the cause.", **details)

@@ -1,0 +1,244 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a registry offers under a model's name, read from its manifest: nothing is pulled for it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Callable
+from urllib.parse import urlsplit
+
+with contextlib.suppress(ImportError):  # entry.run() reports the missing library to the user
+    import requests
+
+from ansible_collections.llmops.ollama.plugins.module_utils.client import (
+    CONNECT_TIMEOUT,
+    brief,
+    error_text,
+    http_url,
+    seconds,
+)
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
+    InvalidInput,
+    NotFound,
+    UnexpectedAnswer,
+    Unreachable,
+)
+from ansible_collections.llmops.ollama.plugins.module_utils.model_name import DEFAULT_REGISTRY, ModelName
+from ansible_collections.llmops.ollama.plugins.module_utils.retry import Wait, with_retries
+
+DEFAULT_URL = f"https://{DEFAULT_REGISTRY}"
+MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model comes from: the address of a registry, and the name that makes the server pull from it."""
+
+    registry: str
+    name: ModelName
+
+    @property
+    def insecure(self) -> bool:
+        """Whether the server must be told to use plain http."""
+        return self.registry.startswith("http://")
+
+
+def source_of(name: ModelName, registry: str) -> Source:
+    """Where ``name`` comes from, given the user's ``registry`` (an address). Raises ``InvalidInput``.
+
+    The user's registry stands in for Ollama's own. A name that carries another registry keeps it, over https.
+    """
+    url = http_url("registry", registry)
+    parts = urlsplit(url)
+    if url != f"{parts.scheme}://{parts.netloc}" or "@" in parts.netloc:
+        raise InvalidInput(
+            f"registry is {registry!r}, but a model's name can carry only a host and a port.",
+            "Serve the registry at the root of its host, and write it as http://HOST:PORT without path or password.",
+        )
+    host = parts.netloc.lower()
+    if name.registry == DEFAULT_REGISTRY:
+        return Source(url, name.at(host))
+    if name.registry.lower() == host:
+        return Source(url, name)
+    return Source(f"https://{name.registry}", name)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One blob of a model: its ``digest`` as ``sha256:<64 hex>`` and its ``size`` in bytes."""
+
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of a model. ``digest`` (64 hex digits) is the one that ``/api/tags`` shows once it is installed."""
+
+    digest: str
+    config: Layer
+    layers: tuple[Layer, ...]
+
+    @classmethod
+    def parse(cls, body: bytes) -> Manifest:
+        """Read the bytes that a registry serves. Raises ``ValueError`` if they are not a model's manifest."""
+        value = json.loads(body)
+        try:
+            config = _layer(value["config"])
+            layers = tuple(_layer(entry) for entry in value["layers"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a manifest: {error}") from error
+        return cls(hashlib.sha256(body).hexdigest(), config, layers)
+
+    @property
+    def blobs(self) -> tuple[Layer, ...]:
+        """Everything that the server stores for this model."""
+        return (*self.layers, self.config)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole model."""
+        return sum(blob.size for blob in self.blobs)
+
+
+def _layer(entry: Any) -> Layer:
+    digest, size = entry["digest"], entry["size"]
+    if not (isinstance(digest, str) and _DIGEST.fullmatch(digest) and isinstance(size, int) and size >= 0):
+        raise ValueError(f"not a layer: {entry!r}")
+    return Layer(digest, size)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a registry would deliver: the manifest and the facts of the model's configuration."""
+
+    manifest: Manifest
+    quantization: str
+    family: str
+    parameter_size: str
+
+
+class Registry:
+    """One HTTP session for questions to registries. ``timeout`` (seconds) bounds every wait for the next byte.
+
+    A question that is asked with patience is repeated up to ``retries`` times after a transient error. One without is
+    asked once, and not at all if its registry could not be reached before.
+    """
+
+    def __init__(
+        self,
+        timeout: float = 30.0,
+        retries: int = 0,
+        announce: Callable[[str], None] = lambda text: None,
+        wait: Wait = time.sleep,
+    ) -> None:
+        self.timeout = seconds("timeout", timeout)
+        self.retries = retries
+        self._announce = announce
+        self._wait = wait
+        self._session = requests.Session()  # unlike the client's it uses the environment's proxy, as the server does
+        self._out_of_reach: dict[str, Unreachable] = {}
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session.close()
+
+    def manifest(self, source: Source, patient: bool = False) -> Manifest:
+        """The manifest of a model. Raises ``Unreachable``, ``NotFound`` or ``UnexpectedAnswer``."""
+        body = self._ask(source, f"manifests/{source.name.tag}", {"Accept": MANIFEST_TYPE}, patient)
+        try:
+            return Manifest.parse(body)
+        except ValueError as error:
+            raise _not_a_registry(source, body) from error
+
+    def offer(self, source: Source, manifest: Manifest, patient: bool = False) -> Offer:
+        """The facts of the model's configuration, one small blob. Raises as ``manifest`` does."""
+        body = self._ask(source, f"blobs/{manifest.config.digest}", {}, patient)
+        try:
+            config = json.loads(body)
+            if not isinstance(config, dict):
+                raise ValueError("not an object")
+        except ValueError as error:
+            raise _not_a_registry(source, body) from error
+        return Offer(
+            manifest,
+            quantization=str(config.get("file_type") or ""),
+            family=str(config.get("model_family") or ""),
+            parameter_size=str(config.get("model_type") or ""),
+        )
+
+    def _ask(self, source: Source, path: str, headers: Mapping[str, str], patient: bool) -> bytes:
+        if patient:
+            return with_retries(lambda: self._get(source, path, headers), self.retries, self._announce, self._wait)
+        if source.registry in self._out_of_reach:
+            raise self._out_of_reach[source.registry]
+        return self._get(source, path, headers)
+
+    def _get(self, source: Source, path: str, headers: Mapping[str, str]) -> bytes:
+        name = source.name
+        url = f"{source.registry}/v2/{name.namespace}/{name.model}/{path}"
+        try:
+            with self._session.get(url, headers=dict(headers), timeout=(CONNECT_TIMEOUT, self.timeout)) as response:
+                if response.ok:
+                    return bytes(response.content)
+                message = error_text(response)
+        except requests.RequestException as error:
+            self._out_of_reach[source.registry] = failure = Unreachable(
+                f"No answer from the registry {source.registry}: {brief(error)}.",
+                "Check the option registry, the host's way out (name resolution, firewall, the variables http_proxy "
+                "and https_proxy in the task's environment), or pull from a mirror.",
+                registry=source.registry,
+            )
+            raise failure from error
+        raise _refusal(source, response.status_code, message)
+
+
+def _refusal(source: Source, status: int, message: str) -> NotFound | UnexpectedAnswer:
+    name, registry = str(source.name), source.registry
+    if status == http.client.NOT_FOUND:
+        tags = f"https://ollama.com/library/{source.name.model}/tags lists the tags"
+        if registry != DEFAULT_URL:
+            tags = "a mirror has only the models that were put into it"
+        return NotFound(
+            f"The registry {registry} has no model {name}.",
+            f"Check the spelling of the model and of its tag; {tags}.",
+            registry=registry,
+            model=name,
+            status=status,
+        )
+    remedies: dict[int, str] = {
+        http.client.UNAUTHORIZED: "The model is private or its name is wrong: check the namespace and the spelling.",
+        http.client.FORBIDDEN: "The model is private or its name is wrong: check the namespace and the spelling.",
+        http.client.TOO_MANY_REQUESTS: "The registry limits its requests: try again later, or pull from a mirror.",
+    }
+    return UnexpectedAnswer(
+        f"The registry {registry} answered {status} when asked for {name}: {message}.",
+        remedies.get(status, "Look at the registry's own log, or pull from a mirror."),
+        registry=registry,
+        model=name,
+        status=status,
+    )
+
+
+def _not_a_registry(source: Source, body: bytes) -> UnexpectedAnswer:
+    return UnexpectedAnswer(
+        f"{source.registry} answered for {source.name}, but not as a registry does: {body[:60]!r}.",
+        "Check the option registry: this looks like another service, a login page or a proxy.",
+        registry=source.registry,
+        model=str(source.name),
+        status=200,
+    )
