@@ -7,12 +7,13 @@ from __future__ import annotations
 import importlib
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any, Callable
+from typing import Any, Callable, Dict  # noqa: UP035  # see below
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
 
-Result = dict[str, Any]
+# Not dict[…]: on Python 3.8 this file must still load, so that the preflight can say that it is too old.
+Result = Dict[str, Any]  # noqa: UP006
 
 # The options of doc_fragments/server.py: where the Ollama server is.
 SERVER_OPTIONS: dict[str, Any] = {
