@@ -257,7 +257,7 @@ def _prompt_cache(at: Situation) -> Iterator[Recommendation]:
     models = at.number("max_loaded_models") or DEFAULT_LOADED_MODELS * max(1, len(at.hardware.gpus))
     share = int(at.hardware.usable_memory_mb * cache.memory_share / models)
     size = min(cache.max_mb, share // cache.step_mb * cache.step_mb)
-    reason = f"MiB for each of at most {models} loaded models, {cache.memory_share:.0%} of memory in all: it grows after load."
+    reason = f"MiB for each of up to {models} models, {cache.memory_share:.0%} of memory in all: it grows after load."
     yield Recommendation("prompt_cache_mb", size, "memory-share", reason, variable)
 
 

@@ -50,43 +50,50 @@ def ancestors(files: Files, pid: str, controller: str) -> list[str]:
     root: the mount's root, from mountinfo, is what to take off. Where that does not fit, the mount itself is the group.
     """
     group = _group(files, pid, controller)
-    mount = _mount(files, controller if group and group[0] else "")
-    if not group or not mount:
+    if not group:
         return []
-    root, top = mount
-    path = group[1]
-    inside = path == root or path.startswith(root.rstrip("/") + "/")
-    below = path[len(root.rstrip("/")) :] if inside and ".." not in path else ""
-    names = [name for name in below.split("/") if name]
+    version, path = group
+    mounts = _mounts(files, controller if version == 1 else None)
+    # Of several mounts the last is on top.
+    fitting = [(root, top) for root, top in mounts if _is_inside(path, root)]
+    if fitting:
+        root, top = fitting[-1]
+        names = [name for name in path[len(root.rstrip("/")) :].split("/") if name]
+    elif mounts:
+        top, names = mounts[-1][1], []
+    else:
+        return []
     places = ["/".join([top, *names[:depth]]) for depth in range(len(names), -1, -1)]
     return [place for place in places if files.exists(place)]
 
 
-def _group(files: Files, pid: str, controller: str) -> tuple[str, str] | None:
-    """The controllers and path of the process's group: the version 1 hierarchy of this controller, else version 2."""
+def _group(files: Files, pid: str, controller: str) -> tuple[int, str] | None:
+    """Version and path of the process's group: in the version 1 hierarchy of this controller, else in version 2."""
     unified = None
     for line in files.read(f"/proc/{pid}/cgroup").splitlines():
         controllers, _, path = line.partition(":")[2].partition(":")
         if controller in controllers.split(","):
-            return controllers, path
+            return 1, path
         if not controllers:
-            unified = "", path
+            unified = 2, path
     return unified
 
 
-def _mount(files: Files, controller: str) -> tuple[str, str] | None:
-    """Root and mount point of a controller's hierarchy; no controller means version 2."""
+def _mounts(files: Files, controller: str | None) -> list[tuple[str, str]]:
+    """Root and mount point of each mount of a version 1 controller's hierarchy; without a controller of version 2's."""
+    mounts = []
     for line in files.read("/proc/self/mountinfo").splitlines():
         mount, _, filesystem = line.partition(" - ")
         kind, _, options = filesystem.partition(" ")
-        if (
-            (kind == "cgroup2")
-            if not controller
-            else (kind == "cgroup" and controller in options.split()[-1].split(","))
-        ):
+        if (kind == "cgroup" and controller in options.split()[-1].split(",")) if controller else kind == "cgroup2":
             fields = mount.split()
-            return fields[3], fields[4]
-    return None
+            mounts.append((fields[3], fields[4]))
+    return mounts
+
+
+def _is_inside(path: str, root: str) -> bool:
+    """Whether a mount with this root shows the group. A group outside of our namespace has a path with dots."""
+    return ".." not in path and (path == root or path.startswith(root.rstrip("/") + "/"))
 
 
 def _quota(files: Files, place: str) -> Iterator[float]:

@@ -1,0 +1,113 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What each release of the engine reads, and how it takes the values."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import Engine, check_variable, variable_problem
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
+
+
+@pytest.mark.parametrize(
+    ("text", "version", "threads", "prompt_cache"),
+    [
+        ("0.34.0", (0, 34, 0), "LLAMA_ARG_THREADS", "LLAMA_ARG_CACHE_RAM"),
+        ("v0.30.0", (0, 30, 0), "LLAMA_ARG_THREADS", "LLAMA_ARG_CACHE_RAM"),
+        ("0.30.0-rc1", (0, 30, 0), "LLAMA_ARG_THREADS", "LLAMA_ARG_CACHE_RAM"),
+        ("1.0", (1, 0, 0), "LLAMA_ARG_THREADS", "LLAMA_ARG_CACHE_RAM"),
+        ("0.24.0", (0, 24, 0), None, None),
+        ("0.29.9", (0, 29, 9), None, None),
+        ("0.0.0", None, "LLAMA_ARG_THREADS", "LLAMA_ARG_CACHE_RAM"),
+        (None, None, "LLAMA_ARG_THREADS", "LLAMA_ARG_CACHE_RAM"),
+        ("", None, "LLAMA_ARG_THREADS", "LLAMA_ARG_CACHE_RAM"),
+    ],
+)
+def test_engine(text: str, version: tuple[int, int, int] | None, threads: str | None, prompt_cache: str | None) -> None:
+    engine = Engine.parse(text)
+    assert (engine.version, engine.threads_variable, engine.prompt_cache_variable) == (version, threads, prompt_cache)
+
+
+def test_parallel_is_known_since() -> None:
+    assert not Engine.parse("0.1.32").knows_parallel
+    assert Engine.parse("0.1.33").knows_parallel
+
+
+@pytest.mark.parametrize("text", ["latest", "0", "0.34.x", "34", "0.34.0 "[:-1] + "beta"])
+def test_a_version_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="engine_version"):
+        Engine.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OLLAMA_NUM_PARALLEL", "4"),
+        ("OLLAMA_MAX_LOADED_MODELS", "0"),
+        ("OLLAMA_KEEP_ALIVE", "24h"),
+        ("OLLAMA_KEEP_ALIVE", "-1"),
+        ("OLLAMA_KEEP_ALIVE", "1h30m"),
+        ("OLLAMA_KEEP_ALIVE", "1.5h"),
+        ("OLLAMA_LOAD_TIMEOUT", "300"),
+        ("OLLAMA_FLASH_ATTENTION", "true"),
+        ("OLLAMA_KV_CACHE_TYPE", "q8_0"),
+        ("OLLAMA_HOST", "[::]:11434"),
+        ("LLAMA_ARG_CACHE_RAM", "-1"),
+        ("ANYTHING_ELSE", "text with spaces and ünïcode"),
+    ],
+)
+def test_values_that_the_server_understands(name: str, value: str) -> None:
+    check_variable(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("OLLAMA_NUM_PARALLEL", "four", "whole number, 1 or more"),
+        ("OLLAMA_NUM_PARALLEL", "0", "whole number, 1 or more"),
+        ("OLLAMA_NUM_PARALLEL", "-1", "whole number, 1 or more"),
+        ("OLLAMA_NUM_PARALLEL", "4.0", "whole number, 1 or more"),
+        ("OLLAMA_NUM_PARALLEL", "", "whole number, 1 or more"),
+        ("OLLAMA_MAX_QUEUE", "-1", "whole number, 0 or more"),
+        ("OLLAMA_KEEP_ALIVE", "1 day", "duration"),
+        ("OLLAMA_KEEP_ALIVE", "24H", "duration"),
+        ("OLLAMA_FLASH_ATTENTION", "yes", "true or false"),
+        ("OLLAMA_KV_CACHE_TYPE", "q5_0", "f16, q8_0, q4_0"),
+        ("LLAMA_ARG_THREADS", "-2", "or -1"),
+        ("OLLAMA_HOST", "0.0.0.0\nOLLAMA_DEBUG=1", "one line"),
+        ("OLLAMA_NUM_PARALLEL", "4\n", "one line"),
+        ("X\n", "1", "not a name"),
+        ("A B", "1", "not a name"),
+        ("1A", "1", "not a name"),
+    ],
+)
+def test_values_that_the_server_would_silently_replace(name: str, value: str, words: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        check_variable(name, value)
+    assert words in str(refused.value)
+
+
+NEW, OLD = Engine.parse("0.34.0"), Engine.parse("0.24.0")
+
+
+@pytest.mark.parametrize(
+    ("name", "engine", "words"),
+    [
+        ("OLLAMA_NUM_GPU", NEW, "option num_gpu"),
+        ("OLLAMA_REQUEST_TIMEOUT", NEW, "option request_timeout"),
+        ("OLLAMA_NUM_THREADS", NEW, "LLAMA_ARG_THREADS"),
+        ("OLLAMA_NUM_PARALEL", NEW, "Did you mean OLLAMA_NUM_PARALLEL?"),
+        ("OLLAMA_ZZZZZZZZZZ", NEW, "not known"),
+        ("LLAMA_ARG_THREADS", OLD, "0.30 and newer"),
+    ],
+)
+def test_variables_without_effect(name: str, engine: Engine, words: str) -> None:
+    problem = variable_problem(name, engine)
+    assert problem is not None
+    assert words in problem
+    assert name in problem
+
+
+@pytest.mark.parametrize("name", ["OLLAMA_NUM_PARALLEL", "LLAMA_ARG_THREADS", "LLAMA_ARG_FLASH_ATTN", "HTTPS_PROXY"])
+def test_variables_with_effect_or_not_ours_to_judge(name: str) -> None:
+    assert variable_problem(name, NEW) is None

@@ -1,0 +1,288 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Hosts recorded or rebuilt as files, with expectations written by hand; bad descriptions; the live host."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware import gpu
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import read_limits, service_pid
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Gpu, Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, cpu_list
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.virtualization import read_virtualization
+from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy
+from ansible_collections.llmops.ollama.plugins.module_utils.tuning import Intent, recommend
+from hypothesis import given
+from hypothesis import strategies as st
+
+HOSTS = sorted((Path(__file__).resolve().parents[2] / "fixtures/hosts").glob("*.yml"))
+
+
+def write(root: Path, path: str, text: str) -> None:
+    place = root / path.lstrip("/")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text, encoding="utf-8")
+
+
+def write_topology(root: Path, package: int, first: int, cores: int, step: int = 1, sibling: int | None = None) -> None:
+    """The kernel's files of some cores from CPU ``first`` on; ``sibling`` is the distance of the second thread."""
+    for core in range(first, first + cores * step, step):
+        cpus = [core] if sibling is None else [core, core + sibling]
+        shared = f"{cpus[0]}-{cpus[1]}" if sibling == 1 else ",".join(map(str, cpus))
+        for cpu in cpus:
+            topology = f"/sys/devices/system/cpu/cpu{cpu}/topology"
+            write(root, f"{topology}/core_cpus_list", f"{shared}\n")
+            write(root, f"{topology}/physical_package_id", f"{package}\n")
+
+
+def build(root: Path, host: dict[str, Any]) -> Callable[[Sequence[str]], str | None]:
+    """Write a host's files below ``root``; returns what runs its commands."""
+    for cores in host.get("topology", []):
+        write_topology(root, **cores)
+    for path, text in host["files"].items():
+        write(root, path, text)
+    commands = host.get("commands", {})
+
+    def run(command: Sequence[str]) -> str | None:
+        assert command[0] == "nvidia-smi"
+        assert commands or "/dev/nvidia0" in host["files"], "a tool was started for a device that is not there"
+        return next((output for argument, output in commands.items() if argument in command), None)
+
+    return run
+
+
+@pytest.mark.parametrize("path", HOSTS, ids=lambda path: path.stem)
+def test_probe_reads_the_host(path: Path, tmp_path: Path) -> None:
+    host = yaml.safe_load(path.read_text(encoding="utf-8"))
+    hardware = probe(str(tmp_path), run=build(tmp_path, host))
+    values = hardware.to_dict()
+    assert {key: values[key] for key in host["hardware"]} == host["hardware"]
+    assert Hardware.describe(values) == hardware, "facts can be given back as a description"
+
+    expected = host["tuning"]
+    tuning = recommend(hardware, Policy.load(), Intent.make())
+    found = {each.key: each.value for each in tuning.recommendations}
+    assert (tuning.profile, found["parallel"], found["threads"], found["num_gpu"]) == (
+        expected["profile"],
+        expected["parallel"],
+        expected["threads"],
+        expected.get("num_gpu", 0),
+    )
+
+
+def test_there_are_enough_hosts() -> None:
+    assert len(HOSTS) >= 16
+
+
+def test_probe_of_the_live_host_agrees_with_psutil() -> None:
+    hardware = probe(models_path="/var/lib/not/there/yet")
+    assert hardware.cpu_cores == psutil.cpu_count()
+    assert hardware.usable_cpus == len(psutil.Process().cpu_affinity())
+    assert hardware.memory_mb == psutil.virtual_memory().total >> 20
+    assert 0 <= (hardware.disk_free_mb or -1) <= (hardware.disk_mb or 0)
+    assert Hardware.describe(hardware.to_dict()) == hardware
+
+
+def test_probe_without_proc_says_so(tmp_path: Path) -> None:
+    with pytest.raises(OllamaError, match="size of memory cannot be read"):
+        probe(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus"),
+    [
+        ("0-3,8\n", {0, 1, 2, 3, 8}),
+        ("5", {5}),
+        ("", set()),
+        ("0-1, 4-5", {0, 1, 4, 5}),
+        ("x-3,2", {2}),
+    ],
+)
+def test_cpu_list(text: str, cpus: set[int]) -> None:
+    assert cpu_list(text) == cpus
+
+
+# One group of version 2 in a container's own namespace.
+NAMESPACE = {
+    "/proc/self/cgroup": "0::/",
+    "/proc/self/mountinfo": "9 8 0:1 / /sys/fs/cgroup ro - cgroup2 cgroup rw",
+}
+
+
+@pytest.mark.parametrize(
+    ("cpu_max", "cpus"),
+    [("150000 100000", 1.5), ("max 100000", None), ("50000 100000", 0.5), ("", None), ("garbage", None), ("0 0", None)],
+)
+def test_quota(cpu_max: str, cpus: float | None, tmp_path: Path) -> None:
+    for path, text in {**NAMESPACE, "/sys/fs/cgroup/cpu.max": cpu_max}.items():
+        write(tmp_path, path, text)
+    assert read_limits(Files(str(tmp_path)), "self").cpus == cpus
+
+
+@pytest.mark.parametrize(
+    ("group", "root"),
+    [
+        ("/../../system.slice/x.service", "/"),  # a process outside of our namespace
+        ("/machine/a", "/machine/b"),  # a mount of another group
+        ("/machine/ab", "/machine/a"),  # not below it, although the text begins alike
+        ("/a/b/c", "/../.."),
+    ],
+)
+def test_a_group_that_cannot_be_found_falls_back_to_the_mount(group: str, root: str, tmp_path: Path) -> None:
+    write(tmp_path, "/proc/self/cgroup", f"0::{group}")
+    write(tmp_path, "/proc/self/mountinfo", f"9 8 0:1 {root} /sys/fs/cgroup ro - cgroup2 cgroup rw")
+    write(tmp_path, "/sys/fs/cgroup/cpu.max", "200000 100000")
+    write(tmp_path, "/sys/fs/cgroup/b/cpu.max", "100000 100000")  # somebody else's
+    assert read_limits(Files(str(tmp_path)), "self").cpus == 2.0
+
+
+def test_the_upper_one_of_two_mounts_counts(tmp_path: Path) -> None:
+    """As podman prepares a container for systemd: its own group first, the whole hierarchy mounted over it."""
+    for path, text in {
+        "/proc/1/cgroup": "1:name=systemd:/libpod/c1/init.scope",
+        "/proc/self/mountinfo": (
+            "302 183 0:37 /libpod/c1 /sys/fs/cgroup/systemd ro - cgroup cgroup rw,name=systemd\n"
+            "303 302 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd"
+        ),
+        "/sys/fs/cgroup/systemd/libpod/c1/init.scope/cgroup.procs": "1",
+        "/sys/fs/cgroup/systemd/libpod/c1/system.slice/ollama.service/cgroup.procs": "77\n78",
+    }.items():
+        write(tmp_path, path, text)
+    assert service_pid(Files(str(tmp_path)), "ollama.service") == "77"
+    assert service_pid(Files(str(tmp_path)), "nginx.service") is None
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        (
+            {"/proc/cpuinfo": "flags : fpu", "/sys/class/dmi/id/sys_vendor": "Amazon EC2"},
+            "none",
+        ),  # a bare-metal instance
+        ({"/proc/cpuinfo": "flags : fpu hypervisor", "/sys/class/dmi/id/sys_vendor": "QEMU"}, "kvm"),
+        ({"/proc/cpuinfo": "flags : fpu hypervisor", "/sys/class/dmi/id/sys_vendor": "Nobody"}, "vm-other"),
+        ({"/proc/cpuinfo": "Features : fp", "/sys/class/dmi/id/product_name": "KVM"}, "kvm"),
+        ({"/run/systemd/container": "podman\n", "/.dockerenv": ""}, "podman"),
+        ({}, "none"),
+    ],
+)
+def test_virtualization(files: dict[str, str], name: str, tmp_path: Path) -> None:
+    for path, text in files.items():
+        write(tmp_path, path, text)
+    assert read_virtualization(Files(str(tmp_path))) == name
+
+
+@pytest.mark.parametrize(
+    ("vram_gib", "gtt_gib", "integrated"),
+    [
+        (0.5, 31, True),  # an APU
+        (4, 3, False),  # a small card in a small desktop
+        (8, 256, False),  # a card in a server with much memory
+        (96, 16, False),  # an APU that was given most of the memory
+    ],
+)
+def test_integrated_amd_gpus(vram_gib: float, gtt_gib: int, integrated: bool, tmp_path: Path) -> None:
+    device = "/sys/class/drm/card0/device"
+    write(tmp_path, f"{device}/vendor", "0x1002")
+    write(tmp_path, f"{device}/mem_info_vram_total", str(int(vram_gib * 2**30)))
+    write(tmp_path, f"{device}/mem_info_gtt_total", str(gtt_gib * 2**30))
+    (found,) = gpu.read_gpus(Files(str(tmp_path)), 16000)
+    assert (found.integrated, found.offloads) == (integrated, not integrated)
+
+
+def test_a_driver_without_its_tool_still_shows_the_card(tmp_path: Path) -> None:
+    write(tmp_path, "/proc/driver/nvidia/gpus/0000:01:00.0/information", "Model: \t Tesla T4\nIRQ: 11")
+    assert gpu.read_gpus(Files(str(tmp_path)), 16000, run=lambda command: None) == (Gpu("nvidia", "Tesla T4"),)
+
+
+def test_a_driver_that_does_not_know_mig_is_asked_again(tmp_path: Path) -> None:
+    write(tmp_path, "/dev/nvidia0", "")
+    old = "--query-gpu=name,memory.total"
+    found = gpu.read_gpus(Files(str(tmp_path)), 16000, lambda command: "Tesla K80, 11441\n" if old in command else None)
+    assert found == (Gpu("nvidia", "Tesla K80", 11441),)
+
+
+@pytest.mark.parametrize(
+    ("script", "output"), [("echo here", "here\n"), ("echo here; exit 3", None), ("sleep 60", None)], ids=str
+)
+def test_run_command(script: str, output: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\nexec sh -c '{script}'\n", encoding="utf-8")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(gpu, "TOOL_SECONDS", 0.5)
+    assert gpu.run_command(["nvidia-smi"]) == output
+
+
+def test_run_command_without_the_tool(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert gpu.run_command(["nvidia-smi"]) is None
+
+
+def test_description_fills_in_what_follows() -> None:
+    hardware = Hardware.describe({"cpu_cores": "16", "memory_mb": 32768.0, "physical_cores": 8, "usable_cpus": 4})
+    assert (hardware.usable_cores, hardware.performance_cores, hardware.usable_performance_cores) == (4, 8, 4)
+    assert hardware.smt
+    assert hardware.cpus == 4
+    assert round(hardware.usable_memory_gb, 1) == 34.4
+
+
+GOOD = {"cpu_cores": 8, "memory_mb": 32768}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"cpu_cores": 0}, ["cpu_cores", "0", "1 to 4096"]),
+        ({"cpu_cores": -4}, ["cpu_cores", "-4", "1 to 4096"]),
+        ({"cpu_cores": 5000}, ["cpu_cores", "5000", "1 to 4096"]),
+        ({"cpu_cores": 7.5}, ["cpu_cores", "7.5", "whole number"]),
+        ({"cpu_cores": "many"}, ["cpu_cores", "'many'"]),
+        ({"cpu_cores": True}, ["cpu_cores", "True"]),
+        ({"cpu_cores": None}, ["cpu_cores is missing", "cpu_cores and memory_mb"]),
+        ({"memory_mb": 64}, ["memory_mb", "64", "256 to 67108864"]),
+        ({"memory_mb": 1 << 27}, ["memory_mb", "67108864"]),
+        ({"memory_mb": float("nan")}, ["memory_mb", "nan"]),
+        ({"memory_mb": float("inf")}, ["memory_mb", "inf"]),
+        ({"memory_limit_mb": 0}, ["memory_limit_mb", "1 to"]),
+        ({"cpu_quota": 0}, ["cpu_quota", "0.01 to 4096"]),
+        ({"cpu_quota": [1]}, ["cpu_quota", "[1]"]),
+        ({"cores": 8}, ["unknown key 'cores'", "cpu_cores"]),
+        ({"physical_cores": 9}, ["physical_cores (9) is larger than cpu_cores (8)"]),
+        ({"usable_cores": 6, "usable_cpus": 4}, ["usable_cores (6) is larger than usable_cpus (4)"]),
+        ({"gpus": 2}, ["gpus is 2", "list"]),
+        ({"gpus": ["rtx"]}, ["gpus[0]", "vendor"]),
+        ({"gpus": [{"vendor": "nvidia", "vram": 8}]}, ["gpus[0]", "memory_mb"]),
+        ({"gpus": [{"vendor": "3dfx"}]}, ["gpus[0]: vendor is '3dfx'", "nvidia, amd, intel"]),
+        ({"gpus": [{"vendor": "amd", "memory_mb": -1}]}, ["gpus[0]: memory_mb is -1"]),
+        ({"gpus": [{"vendor": "amd"}] * 65}, ["at most 64"]),
+    ],
+)
+def test_a_bad_description_is_refused_with_key_value_and_range(change: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        Hardware.describe({**GOOD, **change})
+    assert all(word in str(refused.value) for word in words), str(refused.value)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2),
+)
+
+
+@given(st.dictionaries(st.sampled_from([*GOOD, "gpus", "cpu_quota", "swap_mb", "x"]), ANYTHING))
+def test_a_description_is_accepted_or_refused_but_never_breaks(values: dict[str, Any]) -> None:
+    try:
+        hardware = Hardware.describe({**GOOD, **values})
+    except InvalidInput:
+        return
+    assert 1 <= hardware.usable_cores <= hardware.cpu_cores
