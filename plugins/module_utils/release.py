@@ -21,12 +21,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable
 
 with contextlib.suppress(ImportError):  # entry.run() reports a missing library to the user
     import requests
 
-from ansible_collections.llmops.ollama.plugins.module_utils.client import CONNECT_TIMEOUT, brief
+from ansible_collections.llmops.ollama.plugins.module_utils.client import CONNECT_TIMEOUT, brief, http_url, seconds
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     ChecksumMismatch,
     InvalidInput,
@@ -38,6 +38,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     from_os_error,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import Report, Transfer, size_text
+from ansible_collections.llmops.ollama.plugins.module_utils.retry import T, Wait, with_retries
 
 # Names of the architectures in the release's files, by what the kernel calls them.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -53,8 +54,6 @@ TEMPORARY = ".tmp-"
 
 VERSION = re.compile(r"\d+\.\d+\.\d+(?:-[0-9A-Za-z.]+)?")
 _CHECKSUM_LINE = re.compile(r"([0-9a-fA-F]{64}) [ *](?:\./)?(\S+)")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -102,8 +101,6 @@ def release(
         raise InvalidInput(
             f"Ollama has no release for the architecture {machine}.", f"Use a host with {' or '.join(ARCHITECTURES)}."
         )
-    if not re.match(r"https?://", base_url):
-        raise InvalidInput(f"base_url {base_url!r} is not an http or https address.", "Give the release mirror's URL.")
     if sha256 and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise InvalidInput(f"sha256 {sha256!r} is not a checksum.", "Give 64 hexadecimal digits.")
     for variant in variants:
@@ -111,7 +108,7 @@ def release(
             raise InvalidInput(f"{variant!r} is not a variant of a release.", "Give for example rocm or jetpack6.")
     return Release(
         version=number,
-        base_url=base_url.rstrip("/"),
+        base_url=http_url("base_url", base_url),
         architecture=ARCHITECTURES[machine],
         variants=tuple(dict.fromkeys(variants)),
         sha256=(sha256 or "").lower(),
@@ -160,8 +157,10 @@ class Source:
     are taken from the environment, as for any program on the host.
     """
 
-    def __init__(self, timeout: float, retries: int, pause: Callable[[float], None] = time.sleep) -> None:
-        self._timeout, self._retries, self._pause = timeout, retries, pause
+    def __init__(
+        self, timeout: float, retries: int, report: Report = lambda text: None, wait: Wait = time.sleep
+    ) -> None:
+        self._timeout, self._retries, self._report, self._wait = seconds("timeout", timeout), retries, report, wait
         self._session = requests.Session()
         self._session.headers["Accept-Encoding"] = "identity"  # the bytes that were hashed, as they are
 
@@ -174,7 +173,7 @@ class Source:
 
         return self._persistently(url, attempt)
 
-    def save(self, url: str, path: Path, report: Report) -> tuple[str, int]:
+    def save(self, url: str, path: Path) -> tuple[str, int]:
         """Download to ``path``; returns the sha256 (hex) and the number of bytes. A broken transfer is resumed.
 
         Raises ``NoSpace`` before the first byte where the archive and its content would not fit beside ``path``.
@@ -199,7 +198,7 @@ class Source:
                         stream.write(chunk)
                         digest.update(chunk)
                         done += len(chunk)
-                        report(progress.text(done))
+                        self._report(progress.text(done))
                     if done < total:
                         # Older versions of the HTTP library take a connection that closes early for the end.
                         raise requests.ConnectionError(f"closed after {done} of {total} bytes")
@@ -208,7 +207,7 @@ class Source:
         return digest.hexdigest(), done
 
     def _get(self, url: str, headers: Mapping[str, str]) -> requests.Response:
-        """The answer of a GET, its status checked; a 5xx or 429 is raised as an error worth another attempt."""
+        """The answer of a GET with its status checked."""
         response = self._session.get(url, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, self._timeout))
         status = response.status_code
         if status in (200, 206):
@@ -217,28 +216,32 @@ class Source:
                 raise UnexpectedAnswer(
                     f"{url} answered with a web page instead of the file.",
                     "Check base_url: a login page, a proxy or a listing may stand in between.",
+                    url=url,
+                    status=status,
                 )
             return response
         response.close()
         if status == 404:
             raise NotFound(f"{url} does not exist (404).", "Check version and base_url.", url=url, status=status)
-        if status >= 500 or status == 429:
-            raise requests.HTTPError(f"status {status} {response.reason}")
-        raise UnexpectedAnswer(f"{url} answered {status} {response.reason}.", "Check base_url and the access to it.")
+        raise UnexpectedAnswer(
+            f"{url} answered {status} {response.reason}.",
+            "Check base_url and the access to it.",
+            url=url,
+            status=status,
+        )
 
     def _persistently(self, url: str, attempt: Callable[[], T]) -> T:
-        for count in range(self._retries + 1):
-            if count:
-                self._pause(min(2.0**count, 30.0))
+        def reach() -> T:
             try:
                 return attempt()
             except requests.RequestException as error:
-                reason = brief(error)
-        raise Unreachable(
-            f"{url} could not be fetched in {self._retries + 1} attempts: {reason}.",
-            "Check that the host reaches it (name, proxy, firewall), or set base_url to a mirror.",
-            url=url,
-        )
+                raise Unreachable(
+                    f"{url} could not be fetched: {brief(error)}.",
+                    "Check that the host reaches it (name, proxy, firewall), or set base_url to a mirror.",
+                    url=url,
+                ) from error
+
+        return with_retries(reach, self._retries, self._report, self._wait)
 
 
 class Installation:
@@ -323,7 +326,7 @@ class Installation:
             tree.mkdir()
             for name, expected in archives:
                 archive = Path(temporary, name)
-                got, size = source.save(wanted.url(name), archive, report)
+                got, size = source.save(wanted.url(name), archive)
                 if got != expected:
                     raise ChecksumMismatch(
                         f"{wanted.url(name)} has the sha256 {got}, but {expected} was expected.",

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Callable, NoReturn, Union
 
+from ansible_collections.llmops.ollama.plugins.module_utils.client import http_url
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     InvalidInput,
     OllamaError,
@@ -245,8 +246,7 @@ Ready = Callable[[], "str | None"]
 
 def answers(url: str) -> Ready:
     """A readiness check: a GET of ``url`` is answered with status 200. No proxy stands in between."""
-    if not re.match(r"https?://", url):
-        raise InvalidInput(f"ready_url {url!r} is not an http or https address.", "Give the full URL.")
+    url = http_url("ready_url", url)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def check() -> str | None:

@@ -142,13 +142,9 @@ def execute(module: AnsibleModule) -> Result:
     wanted = release(given["version"], given["base_url"], platform.machine(), given["variants"], given["sha256"])
     installation = Installation(given["root"])
     before = installation.installed()
-    outcome = installation.install(
-        wanted,
-        Source(given["timeout"], given["retries"]),
-        given["keep"],
-        reporter(given["progress_file"]),
-        check=module.check_mode,
-    )
+    report = reporter(given["progress_file"])
+    source = Source(given["timeout"], given["retries"], report)
+    outcome = installation.install(wanted, source, given["keep"], report, check=module.check_mode)
     after = sorted({*before, wanted.version} - {*outcome.removed}, key=version_key)
     return {
         "changed": outcome.installed or bool(outcome.removed),

@@ -12,6 +12,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -61,6 +62,16 @@ class Answer(NamedTuple):
     ranges: bool = True
 
 
+class Quiet(ThreadingHTTPServer):
+    """Says nothing of a client that has gone."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class Mirror:
     """A release mirror: ``files`` by path, ``faults`` are answers given first, ``requests`` what was asked."""
 
@@ -94,7 +105,7 @@ class Mirror:
             def log_message(self, *args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = Quiet(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -128,13 +139,12 @@ def wanted(mirror: Mirror, version: str = "0.34.0", **options: Any) -> core.Rele
     return core.release(version, mirror.url, "x86_64", **options)
 
 
-def source(retries: int = 2) -> core.Source:
-    return core.Source(timeout=5, retries=retries, pause=lambda seconds: None)
-
-
-def install(root: Path, release: core.Release, **options: Any) -> core.Outcome:
-    arguments: dict[str, Any] = {"source": source(), "keep": 2, "report": lambda text: None, **options}
-    return core.Installation(str(root)).install(release, **arguments)
+def install(
+    root: Path, release: core.Release, keep: int = 2, lines: list[str] | None = None, check: bool = False
+) -> core.Outcome:
+    report = ([] if lines is None else lines).append
+    source = core.Source(timeout=5, retries=2, report=report, wait=lambda seconds: None)
+    return core.Installation(str(root)).install(release, source, keep, report, check)
 
 
 def left_over(root: Path) -> list[str]:
@@ -158,7 +168,7 @@ def test_version_is_taken_with_or_without_v(version: str, number: str) -> None:
         ({"version": "0.34"}, "'0.34' is not a version"),
         ({"version": "../../etc"}, "is not a version"),
         ({"machine": "riscv64"}, "architecture riscv64. Use a host with x86_64 or aarch64."),
-        ({"base_url": "ftp://example.com"}, "'ftp://example.com' is not an http"),
+        ({"base_url": "ftp://example.com"}, "base_url is 'ftp://example.com', which is not an address"),
         ({"sha256": "abc"}, "sha256 'abc' is not a checksum"),
         ({"variants": ["../x"]}, "'../x' is not a variant"),
     ],
@@ -236,7 +246,7 @@ def test_neither_the_wanted_nor_the_active_release_is_removed(
 def test_installs_a_release(mirror: Mirror, tmp_path: Path) -> None:
     root = tmp_path / "opt" / "ollama"
     lines: list[str] = []
-    outcome = install(root, wanted(mirror), report=lines.append)
+    outcome = install(root, wanted(mirror), lines=lines)
     digest = hashlib.sha256(mirror.files[TGZ].body).hexdigest()
     size = len(mirror.files[TGZ].body)
     assert outcome == core.Outcome(str(root / "0.34.0"), True, digest, size, ())
@@ -363,7 +373,8 @@ def test_a_download_that_never_completes_ends(mirror: Mirror, tmp_path: Path) ->
     mirror.files[TGZ] = mirror.files[TGZ]._replace(cut=500)
     with pytest.raises(Unreachable) as caught:
         install(tmp_path, wanted(mirror))
-    assert f"{mirror.url}{TGZ} could not be fetched in 3 attempts" in str(caught.value)
+    assert f"{mirror.url}{TGZ} could not be fetched: " in str(caught.value)
+    assert len([path for path, _ in mirror.requests if path == TGZ]) == 3
     assert list(tmp_path.iterdir()) == []
 
 
@@ -393,6 +404,7 @@ def test_a_web_page_is_not_a_release(mirror: Mirror, tmp_path: Path, path: str) 
     mirror.files[path] = Answer(b"<html>Please log in</html>", content_type="text/html; charset=utf-8")
     with pytest.raises(UnexpectedAnswer, match=r"web page instead of the file.*Check base_url"):
         install(tmp_path, wanted(mirror))
+    assert [asked for asked, _ in mirror.requests].count(path) == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -482,7 +494,7 @@ def test_too_little_space_is_said_before_the_first_byte(
     )
     lines: list[str] = []
     with pytest.raises(NoSpace) as caught:
-        install(tmp_path, wanted(mirror), report=lines.append)
+        install(tmp_path, wanted(mirror), lines=lines)
     assert caught.value.details == {"needed": needed, "free": needed - 1}
     assert str(tmp_path) in str(caught.value) and "set root to a larger file system" in str(caught.value)
     assert lines == []
