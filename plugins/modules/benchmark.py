@@ -295,6 +295,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     },
 }
 
+REPORT_SECONDS = 2.0  # a run takes a minute or more: a line every few seconds shows that it lives
+
 # Lowest and highest sensible value: a thread per worker sets the bound of concurrency.
 BOUNDS = {
     "requests": (1, 1_000_000),
@@ -317,7 +319,7 @@ def benchmark(module: AnsibleModule) -> entry.Result:
     if module.check_mode:
         return {"changed": False, "skipped": True, "msg": f"Check mode: no request was sent to {plan.url}."}
 
-    measured = measure(plan, reporter(params["progress_file"]))
+    measured = measure(plan, reporter(params["progress_file"], min_interval=REPORT_SECONDS))
     if measured.load.truncated:
         module.warn(
             f"Only {measured.load.requests} of {plan.requests} requests were sent within max_seconds"

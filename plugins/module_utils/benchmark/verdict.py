@@ -61,8 +61,8 @@ def require(assertions: Sequence[Assertion], **details: Any) -> None:
     failed = sum(not assertion.ok for assertion in assertions)
     if failed:
         raise AssertionsFailed(
-            f"{failed} of {len(assertions)} assertions failed:\n{table(assertions)}\n",
-            "Everything that was measured is in the key benchmark of this result.",
+            f"{failed} of {len(assertions)} assertions failed; the whole measurement is in the key benchmark.\n"
+            + table(assertions),
             **details,
         )
 
