@@ -156,8 +156,7 @@ def recommend(hardware: Hardware, policy: Policy, intent: Intent) -> Tuning:
 
 
 def _parallel(at: Situation) -> Iterator[Recommendation]:
-    host = at.hardware
-    reason = f"{_amount(host.cpus)} usable CPUs and {host.usable_memory_gb:.1f} GB of memory: row {at.row.profile}"
+    reason = f"{_size(at.hardware)}: row {at.row.profile}"
     above = at.policy.row_above(at.row)
     if at.intent.profile not in (AUTO, OFF):
         reason += ", as asked for."
@@ -279,7 +278,7 @@ def _check_profile(at: Situation) -> Iterator[str]:
     if not at.row.admits(host.cpus, host.usable_memory_gb):
         yield (
             f"Profile {at.row.profile} is meant for hosts from {at.row.min_cores} CPUs and {at.row.min_memory_gb:g} GB"
-            f"; this one has {_amount(host.cpus)} usable CPUs and {host.usable_memory_gb:.1f} GB. Use profile auto."
+            f"; this one has {_size(host)}. Use profile auto."
         )
 
 
@@ -329,6 +328,11 @@ def _text(name: str, value: Any) -> str:
             f"environment: {name} is {value!r}.", "Give a text or a number, or leave the variable out.", key=name
         )
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _size(host: Hardware) -> str:
+    plural = "" if host.cpus == 1 else "s"
+    return f"{_amount(host.cpus)} usable CPU{plural} and {host.usable_memory_gb:.1f} GB of memory"
 
 
 def _amount(cpus: float) -> str:
