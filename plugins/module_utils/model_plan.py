@@ -133,7 +133,7 @@ def check_space(models_path: str, steps: Iterable[Step]) -> None:
             "Free some space, move the model store to a larger file system (OLLAMA_MODELS), or choose smaller models.",
             needed=needed,
             free=free,
-            path=models_path,
+            models_path=models_path,
         )
 
 

@@ -58,37 +58,54 @@ class Puller:
         """
         if step.source is None or step.after is None:
             raise ValueError(f"{step} pulls nothing")
-        source, promised = step.source, step.after.digest
+        source = step.source
         with_retries(
             lambda: self._pull(step, source),
             self.retries,
             announce=lambda text: self.report(f"{step.name}: {text}"),
             wait=self._wait,
         )
-        arrived = installed_models(self.client.tags()).get(source.name.key)
-        if arrived is None or arrived.digest != promised:
+        # A mirror's name may be gone already: a pull of the same model beside this one has given it its own name.
+        arrived = self._arrived(step, source, source.name, step.name)
+        if source.name.key == step.name.key:
+            return arrived
+        self._rename(source.name, step, keep_alias)
+        return self._arrived(step, source, step.name)
+
+    def _arrived(self, step: Step, source: Source, *names: ModelName) -> Model:
+        """The model that the server has under the first of ``names`` that it knows, if it is the promised one."""
+        promised = step.after.digest if step.after else ""
+        models = installed_models(self.client.tags())
+        model = next((models[name.key] for name in names if name.key in models), None)
+        if model is None or model.digest != promised:
             raise ChecksumMismatch(
                 f"{step.name} was pulled from {source.registry}, but what arrived is "
-                f"{arrived.digest if arrived else 'not there'} and not {promised}, which the registry promised.",
+                f"{model.digest if model else 'not there'} and not {promised}, which the registry promised.",
                 "Run again: the registry may just have published another version. If it repeats, its manifest and what "
                 "it delivers do not belong together.",
                 model=str(step.name),
                 registry=source.registry,
             )
-        if source.name.key != step.name.key:
-            self._rename(source.name, step, keep_alias)
-        return arrived
+        return model
 
     def _rename(self, alias: ModelName, step: Step, keep_alias: bool) -> None:
-        """Give the model its own name. No moment is without a model of that name, and no old layer is left behind."""
+        """Give the model its own name. No moment is without a model of that name, and no old layer is left behind.
+
+        Names that somebody else removed meanwhile are no failure here; what stands in the end is looked at afterwards.
+        """
         name, spare = str(step.name), str(replace(alias, tag="replaced-by-pull"))
-        if step.before:
-            self.client.copy(name, spare)  # the old layers are freed only when the last name that uses them is deleted
-        self.client.copy(str(alias), name)
+        if step.before:  # its layers are freed only when the last name that uses them is deleted
+            self._unless_gone(self.client.copy, name, spare)
+        self._unless_gone(self.client.copy, str(alias), name)
         if not keep_alias:
-            self.client.delete(str(alias))
+            self._unless_gone(self.client.delete, str(alias))
         if step.before:
-            self.client.delete(spare)
+            self._unless_gone(self.client.delete, spare)
+
+    @staticmethod
+    def _unless_gone(change: Callable[..., None], *names: str) -> None:
+        with contextlib.suppress(NotFound):
+            change(*names)
 
     def _pull(self, step: Step, source: Source) -> None:
         watch = _Watch(step, self.stall_timeout, self._clock)
@@ -197,8 +214,9 @@ def _explained(error: UnexpectedAnswer, step: Step, source: Source) -> OllamaErr
     """An error that the server reported, with the model it is about and, where it is known, the remedy."""
     reported = error.details.get("reported") or error.problem.rstrip(".")
     problem = f"The pull of {step.name} from {source.registry} failed: {reported}."
-    details = dict(error.details, model=str(step.name), registry=source.registry)
+    details = {**error.details, "model": str(step.name), "registry": source.registry}
+    details.pop("reported", None)  # the message has it
     for words, kind, remedy, more in _FINAL:
         if words in reported:
-            return kind(problem, remedy, **dict(details, **more))
+            return kind(problem, remedy, **{**details, **more})
     return UnexpectedAnswer(problem, error.remedy or "Look at the server's log for the cause.", **details)

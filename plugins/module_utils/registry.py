@@ -48,6 +48,11 @@ class Source:
     name: ModelName
 
     @property
+    def asked_for(self) -> str:
+        """The model's name as the registry knows it: without the registry."""
+        return str(self.name.at(DEFAULT_REGISTRY))
+
+    @property
     def insecure(self) -> bool:
         """Whether the server must be told to use plain http."""
         return self.registry.startswith("http://")
@@ -208,7 +213,7 @@ class Registry:
 
 
 def _refusal(source: Source, status: int, message: str) -> NotFound | UnexpectedAnswer:
-    name, registry = str(source.name), source.registry
+    name, registry = source.asked_for, source.registry
     if status == http.client.NOT_FOUND:
         tags = f"https://ollama.com/library/{source.name.model}/tags lists the tags"
         if registry != DEFAULT_URL:
@@ -236,9 +241,9 @@ def _refusal(source: Source, status: int, message: str) -> NotFound | Unexpected
 
 def _not_a_registry(source: Source, body: bytes) -> UnexpectedAnswer:
     return UnexpectedAnswer(
-        f"{source.registry} answered for {source.name}, but not as a registry does: {body[:60]!r}.",
+        f"{source.registry} answered for {source.asked_for}, but not as a registry does: {body[:60]!r}.",
         "Check the option registry: this looks like another service, a login page or a proxy.",
         registry=source.registry,
-        model=str(source.name),
+        model=source.asked_for,
         status=200,
     )

@@ -174,6 +174,8 @@ class FakeOllama(FakeServer):
         if request.startswith("HEAD /api/blobs/"):
             return Answer(200 if request.rpartition("/")[2] in self.blobs else 404)
         if request == "POST /api/copy":
+            if body["source"] not in self.models:
+                return Answer(404, {"error": "model not found"})
             self.models[body["destination"]] = self.models[body["source"]]
             return Answer()
         if request == "DELETE /api/delete":

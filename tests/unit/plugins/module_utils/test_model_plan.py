@@ -184,7 +184,7 @@ def test_enough_space(disk: list[Path], tmp_path: Path) -> None:
 def test_too_little_space(disk: list[Path], tmp_path: Path) -> None:
     with pytest.raises(NoSpace, match=r"The models need 1\.0 MB more in .*, but only 1\.0 MB are free") as caught:
         check_space(str(tmp_path), [pulling(BIG), pulling(SMALL)])
-    assert caught.value.details == {"needed": 1_000_500, "free": 1_000_000, "path": str(tmp_path)}
+    assert caught.value.details == {"needed": 1_000_500, "free": 1_000_000, "models_path": str(tmp_path)}
 
 
 def test_what_an_interrupted_pull_left_is_not_needed_again(disk: list[Path], tmp_path: Path) -> None:

@@ -95,11 +95,12 @@ def test_a_pull_from_a_mirror_ends_under_the_plain_name(desk: Desk, ollama: Fake
     assert desk.puller.install(step) == step.after
     assert list(ollama.models) == ["gemma3:270m"]
     alias = f"{ollama.registry.host}/library/gemma3:270m"
-    assert list(zip(ollama.log, ollama.bodies, strict=True))[-4:] == [
+    assert list(zip(ollama.log, ollama.bodies, strict=True))[-5:] == [
         ("POST /api/pull", {"model": alias, "insecure": True, "stream": True}),
         ("GET /api/tags", {}),
         ("POST /api/copy", {"source": alias, "destination": "gemma3:270m"}),
         ("DELETE /api/delete", {"model": alias}),
+        ("GET /api/tags", {}),
     ]
 
 
@@ -135,6 +136,32 @@ def test_an_update_never_leaves_the_name_empty_and_frees_the_old_layers(
         ("DELETE /api/delete", f"{host}/library/gemma3:270m"),
         ("DELETE /api/delete", f"{host}/library/gemma3:replaced-by-pull"),
     ]
+
+
+def test_another_play_pulls_the_same_model_at_the_same_time(
+    desk: Desk, ollama: FakeOllama, registry: FakeRegistry
+) -> None:
+    first, second = desk.step(), desk.step()
+    desk.puller.install(first)
+    ollama.queue.append(Stream([{"status": "success"}]))  # its pull ends with that of the other, which then renames
+    assert desk.puller.install(second) == second.after
+    assert list(ollama.models) == ["gemma3:270m"]
+
+
+def test_another_play_renames_between_two_requests(
+    desk: Desk, ollama: FakeOllama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = desk.step()
+    copy = desk.client.copy
+
+    def rename_first(source: str, destination: str) -> None:
+        copy(source, destination)
+        desk.client.delete(source)
+        copy(source, destination)
+
+    monkeypatch.setattr(desk.client, "copy", rename_first)
+    assert desk.puller.install(step) == step.after
+    assert list(ollama.models) == ["gemma3:270m"]
 
 
 # What breaks and passes

@@ -158,7 +158,7 @@ def test_refusals(
     registry.queue.append(answer)
     with pytest.raises(kind) as caught:
         asker.manifest(source)
-    assert message.format(name=source.name) in str(caught.value)
+    assert message.format(name="gemma3:270m") in str(caught.value)
     assert registry.url in str(caught.value)
     assert caught.value.details["status"] == answer.status
 
