@@ -1,0 +1,170 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Is a server healthy? A list of checks, each with what it found; a failed check does not hide the others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import NotFound, OllamaError, Unhealthy
+from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Unit
+
+# Each level includes those before it.
+LEVELS = ("live", "ready")
+# Seconds between two looks at a server that is not healthy yet.
+PAUSE = 0.5
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at. ``detail`` is for a person and ends with a remedy where ``ok`` is false."""
+
+    name: str
+    ok: bool
+    detail: str
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class Health:
+    """What all checks found. ``version`` is empty and ``models`` has no names where the server did not tell."""
+
+    level: str
+    version: str
+    models: tuple[str, ...]
+    checks: tuple[Check, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every check succeeded."""
+        return all(check.ok for check in self.checks)
+
+
+class Examination:
+    """The checks of one server, run one after the other.
+
+    ``model`` is for the level ready (default: the first that is installed). ``environment`` is what the process of
+    ``service`` must have, where anything is wanted; ``show`` gives the unit's state, ``proc`` is where processes are.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        level: str = "live",
+        model: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        service: str = "ollama.service",
+        show: Callable[[str], Unit] = Unit,
+        proc: str = "/proc",
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._client, self._level, self._model = client, level, model
+        self._environment, self._service, self._show, self._proc = environment or {}, service, show, proc
+        self._clock = clock
+        self._version = ""
+        self._models: list[str] = []
+
+    def run(self) -> Health:
+        """Look once."""
+        self._version, self._models = "", []
+        checks = [self._checked("api", self._api)]
+        if checks[0].ok:  # without it the next ones could only say the same
+            checks.append(self._checked("version", self._read_version))
+            if self._level == "ready":
+                checks.append(self._checked("generate", self._generate))
+        if self._environment:
+            checks.append(self._checked("environment", self._compare_environment))
+        return Health(self._level, self._version, tuple(self._models), tuple(checks))
+
+    def _checked(self, name: str, check: Callable[[], str]) -> Check:
+        start = self._clock()
+        try:
+            ok, detail = True, check()
+        except OllamaError as error:
+            ok, detail = False, str(error)
+        return Check(name, ok, detail, round((self._clock() - start) * 1000, 1))
+
+    def _api(self) -> str:
+        self._models = [str(model["name"]) for model in self._client.tags()]
+        return f"GET {self._client.url}/api/tags answers 200 with {len(self._models)} models"
+
+    def _read_version(self) -> str:
+        self._version = self._client.version()
+        if not self._version:
+            raise Unhealthy(f"{self._client.url}/api/version names no version.", "Check that this is an Ollama server.")
+        return self._version
+
+    def _generate(self) -> str:
+        if not self._model and not self._models:
+            raise Unhealthy("No model is installed, so nothing can be generated.", "Pull a model first.")
+        model = self._model or self._models[0]
+        # No other option: one that differs from what clients send would make the server load the model anew.
+        request = {"model": model, "prompt": "Hello", "options": {"num_predict": 1}}
+        try:
+            done = any(event.get("done") for event in self._client.generate(request))
+        except NotFound as error:
+            have = ", ".join(self._models) or "none"
+            raise NotFound(error.problem, f"Pull {model}, or choose one that is installed ({have}).") from None
+        if not done:
+            raise Unhealthy(f"{model} ended its answer without saying that it is done.", "Look at the server's log.")
+        return f"{model} generated a token"
+
+    def _compare_environment(self) -> str:
+        unit = self._show(self._service)
+        if not unit.main_pid:
+            raise Unhealthy(f"{self._service} has no running process.", f"Start it (systemctl start {self._service}).")
+        has = read_environ(unit.main_pid, self._proc)
+        wrong = differences(self._environment, has)
+        if not wrong:
+            return f"process {unit.main_pid} of {unit.name} has all {len(self._environment)} variables"
+        stale = " Its unit files were changed without telling systemd." if unit.need_daemon_reload else ""
+        raise Unhealthy(
+            f"Process {unit.main_pid} of {unit.name} differs: {'; '.join(wrong)}.{stale}",
+            f"Apply the settings and restart it (systemctl daemon-reload && systemctl restart {unit.name}).",
+        )
+
+
+def differences(wanted: Mapping[str, str], has: Mapping[str, str]) -> list[str]:
+    """Each variable that is not as wanted, in words."""
+    return [
+        f"{name} should be {value!r} and is {repr(has[name]) if name in has else 'not set'}"
+        for name, value in sorted(wanted.items())
+        if has.get(name) != value
+    ]
+
+
+def read_environ(pid: int, proc: str = "/proc") -> dict[str, str]:
+    """The environment with which a process was started. Raises ``Unhealthy``."""
+    try:
+        content = Path(proc, str(pid), "environ").read_bytes()
+    except PermissionError:
+        raise Unhealthy(f"The environment of process {pid} may not be read.", "Use become: true.") from None
+    except OSError:
+        raise Unhealthy(f"Process {pid} has just ended.", "Look at the service's log (journalctl -u).") from None
+    pairs = (entry.split("=", 1) for entry in content.decode("utf-8", "replace").split("\0") if "=" in entry)
+    return dict(pairs)
+
+
+def wait_for(
+    look: Callable[[], Health], wait: float, clock: Clock = time.monotonic, sleep: Callable[[float], None] = time.sleep
+) -> Health:
+    """The first healthy result within ``wait`` seconds, or else the last one."""
+    deadline = clock() + wait
+    while True:
+        health = look()
+        if health.healthy or clock() + PAUSE > deadline:
+            return health
+        sleep(PAUSE)
+
+
+def message(health: Health, url: str) -> str:
+    """Every failed check of a server that is not healthy."""
+    failed = (f"({check.name}) {check.detail}" for check in health.checks if not check.ok)
+    return f"{url} is not healthy: {' '.join(failed)}"

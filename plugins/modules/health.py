@@ -1,0 +1,152 @@
+#!/usr/bin/python
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Thin module over ``module_utils/health.py``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: health
+short_description: Check that an Ollama server works, and with the settings that it should have
+version_added: 0.1.0
+description:
+  - Runs a list of checks and fails with one message that names every failed one and its remedy.
+  - C(api) - GET C(/api/tags) answers 200. C(version) - the server tells its version. C(generate) - a model generates
+    one token. C(environment) - the running process has the variables that it should have.
+author:
+  - llmops.ollama contributors (@llmops)
+options:
+  level:
+    description:
+      - V(live) asks whether the server answers; V(ready) has it generate a token too, which loads the model.
+    type: str
+    choices: [live, ready]
+    default: live
+  model:
+    description:
+      - The model for V(ready). Without it the first that is installed.
+      - Loading a large model takes time before the first byte of the answer; raise O(timeout) for it.
+    type: str
+  environment:
+    description:
+      - Variables that the process of O(service) must have, name to value. The module must run on the server's host, as
+        a user that may read the process's environment.
+    type: dict
+    default: {}
+  service:
+    description:
+      - The systemd unit that runs the server.
+    type: str
+    default: ollama
+  wait:
+    description:
+      - For how many seconds to look again until the server is healthy.
+    type: float
+    default: 0.0
+  fail_when_unhealthy:
+    description:
+      - Whether the task fails for a server that is not healthy.
+    type: bool
+    default: true
+extends_documentation_fragment:
+  - llmops.ollama.server
+  - ansible.builtin.action_common_attributes
+attributes:
+  check_mode:
+    description: Does the same, since it only looks.
+    support: full
+  diff_mode:
+    description: Nothing changes.
+    support: none
+  platform:
+    description: Linux.
+    support: full
+    platforms: linux
+"""
+
+EXAMPLES = r"""
+- name: Check that the server answers
+  llmops.ollama.health:
+
+- name: Prove that the tuned server generates
+  llmops.ollama.health:
+    level: ready
+    model: gemma3:270m
+    environment: "{{ ollama_tuning.environment }}"
+    wait: 30
+  become: true
+"""
+
+RETURN = r"""
+healthy:
+  description: Whether every check succeeded.
+  returned: always
+  type: bool
+level:
+  description: What was asked for.
+  returned: always
+  type: str
+version:
+  description: The server's version; empty when it did not tell.
+  returned: always
+  type: str
+  sample: 0.34.0
+models:
+  description: Names of the installed models.
+  returned: always
+  type: list
+  elements: str
+checks:
+  description: What was looked at, each with C(name), C(ok), C(detail) and C(latency_ms).
+  returned: always
+  type: list
+  elements: dict
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
+from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import Unhealthy
+from ansible_collections.llmops.ollama.plugins.module_utils.health import LEVELS, Examination, message, wait_for
+from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Systemd, unit_name
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    **SERVER_OPTIONS,
+    "level": {"type": "str", "choices": list(LEVELS), "default": "live"},
+    "model": {"type": "str"},
+    "environment": {"type": "dict", "default": {}},
+    "service": {"type": "str", "default": "ollama"},
+    "wait": {"type": "float", "default": 0.0},
+    "fail_when_unhealthy": {"type": "bool", "default": True},
+}
+
+
+def execute(module: AnsibleModule) -> Result:
+    """Examine the server."""
+    given = module.params
+    with Client(given["url"], given["timeout"]) as client:
+        examination = Examination(
+            client,
+            level=given["level"],
+            model=given["model"],
+            environment={name: str(value) for name, value in given["environment"].items()},
+            service=unit_name(given["service"]),
+            show=Systemd().show,
+        )
+        health = wait_for(examination.run, given["wait"])
+    result = {"changed": False, "healthy": health.healthy, **asdict(health)}
+    if given["fail_when_unhealthy"] and not health.healthy:
+        raise Unhealthy(message(health, client.url), **result)
+    return result
+
+
+def main() -> None:
+    """The module's entry point."""
+    run(execute, ARGUMENT_SPEC, requires=("requests",))
+
+
+if __name__ == "__main__":
+    main()
