@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,25 @@ def message(found: Sequence[Problem]) -> tuple[str, str]:
     """Problem and remedy in the form of an ``OllamaError``, each problem with its own remedy."""
     lines = " ".join(f"({number}) {entry.problem} {entry.remedy}" for number, entry in enumerate(found, 1))
     return f"This host cannot run Ollama yet: {lines}", "Nothing was changed."
+
+
+def missing_packages(names: Sequence[str], query: Callable[[Sequence[str]], str] | None = None) -> list[str]:
+    """Those of the Debian packages that are not installed, in the order given."""
+    if not names:
+        return []
+    installed = {
+        line.split()[0] for line in (query or _query_packages)(names).splitlines() if line.split()[1:] == ["installed"]
+    }
+    return [name for name in names if name not in installed]
+
+
+def _query_packages(names: Sequence[str]) -> str:
+    # Packages that dpkg never heard of make it exit with 1 and are not in its output: they are missing, too.
+    command = ["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\\n", *names]
+    try:
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout
+    except OSError:
+        return ""
 
 
 def _os_release(base: Path) -> dict[str, str]:

@@ -34,6 +34,13 @@ options:
           - How many MiB must be free there.
         type: int
         required: true
+  packages:
+    description:
+      - Debian packages to look for. Those that are not installed are returned, not reported as problems, since the next
+        task can install them; a host that has them all needs no such task.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
 attributes:
@@ -57,7 +64,16 @@ EXAMPLES = r"""
         min_mb: 4096
       - path: /var/lib/ollama/models
         min_mb: 20480
+    packages: [python3-psutil, python3-requests, zstd]
   become: true
+  register: preflight
+
+- name: Install what is missing
+  ansible.builtin.apt:
+    name: "{{ preflight.missing_packages }}"
+    update_cache: true
+  become: true
+  when: preflight.missing_packages | length > 0
 """
 
 RETURN = r"""
@@ -81,6 +97,12 @@ disk:
   returned: success
   type: list
   elements: dict
+missing_packages:
+  description: Those of O(packages) that are not installed.
+  returned: success
+  type: list
+  elements: str
+  sample: [zstd]
 problems:
   description: What stands against the host, each with C(check), C(problem) and C(remedy).
   returned: failure
@@ -94,7 +116,12 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils.entry import Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
-from ansible_collections.llmops.ollama.plugins.module_utils.preflight import look, message, problems
+from ansible_collections.llmops.ollama.plugins.module_utils.preflight import (
+    look,
+    message,
+    missing_packages,
+    problems,
+)
 
 DISK_OPTIONS: dict[str, Any] = {
     "path": {"type": "path", "required": True},
@@ -102,6 +129,7 @@ DISK_OPTIONS: dict[str, Any] = {
 }
 ARGUMENT_SPEC: dict[str, Any] = {
     "disk": {"type": "list", "elements": "dict", "default": [], "options": DISK_OPTIONS},
+    "packages": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -117,6 +145,7 @@ def execute(module: AnsibleModule) -> Result:
         "os_version": host.os_version,
         "architecture": host.architecture,
         "disk": [asdict(disk) for disk in host.disk],
+        "missing_packages": missing_packages(module.params["packages"]),
     }
 
 

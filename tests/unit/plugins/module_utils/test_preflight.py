@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,3 +124,18 @@ def test_facts_come_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_facts_of_an_empty_root(tmp_path: Path) -> None:
     host = core.look(root=str(tmp_path))
     assert (host.os, host.os_name, host.systemd, host.disk) == ("", "an unknown system", False, ())
+
+
+def test_packages_that_are_not_installed_are_missing() -> None:
+    # As dpkg-query prints it: one installed, one removed but not purged, one that it never heard of.
+    def query(names: Sequence[str]) -> str:
+        return "zstd installed\nnginx config-files\n"
+
+    assert core.missing_packages(["nginx", "zstd", "python3-psutil"], query) == ["nginx", "python3-psutil"]
+
+
+def test_no_packages_ask_nothing() -> None:
+    def query(names: Sequence[str]) -> str:
+        raise AssertionError("nothing to ask for")
+
+    assert core.missing_packages([], query) == []
