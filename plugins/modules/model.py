@@ -194,11 +194,19 @@ def plan(module: AnsibleModule, client: Client, registry: Registry) -> list[Step
     if given["state"] == "absent":
         return [remove(name, installed.get(name.key)) for name in names]
     sources = [source_of(name, given["registry"]) for name in names]
+    steps: list[Step] = []
+    coming: set[str] = set()  # models may share blobs, and each is pulled once
     with registry:
-        steps = [
-            bring(name, installed.get(name.key), source, registry, client.has_blob)
-            for name, source in zip(names, sources)
-        ]
+        for name, source in zip(names, sources):
+            step = bring(
+                name,
+                installed.get(name.key),
+                source,
+                registry,
+                has_blob=lambda digest: digest in coming or client.has_blob(digest),
+            )
+            coming.update(blob.digest for blob in step.missing)
+            steps.append(step)
     for step in steps:
         if step.warning:
             module.warn(step.warning)

@@ -82,6 +82,16 @@ def test_check_mode_predicts_what_then_happens(model: Fleet, ollama: FakeOllama,
     assert list(ollama.models) == ["other:latest", "gemma3:270m"]
 
 
+def test_blobs_that_models_share_are_counted_once(model: Fleet, registry: FakeRegistry) -> None:
+    registry.publish("library/a:latest", size=1000)
+    registry.publish("library/a:again", size=1000)
+    predicted = model(["a", "a:again"], check=True)["models"]
+    done = model(["a", "a:again"])["models"]
+    for rows in (predicted, done):
+        assert [row["action"] for row in rows] == ["pulled", "pulled"]
+        assert [row["bytes"] for row in rows] == [rows[0]["size"], 0]
+
+
 def test_absent(model: Fleet, ollama: FakeOllama, registry: FakeRegistry) -> None:
     digest = registry.publish("library/gemma3:270m")
     model()
