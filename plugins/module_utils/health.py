@@ -145,7 +145,10 @@ def read_environ(pid: int, proc: str = "/proc") -> dict[str, str]:
     try:
         content = Path(proc, str(pid), "environ").read_bytes()
     except PermissionError:
-        raise Unhealthy(f"The environment of process {pid} may not be read.", "Use become: true.") from None
+        raise Unhealthy(
+            f"The environment of process {pid} may not be read.",
+            "Use become: true; in a container, root also needs the capability SYS_PTRACE.",
+        ) from None
     except OSError:
         raise Unhealthy(f"Process {pid} has just ended.", "Look at the service's log (journalctl -u).") from None
     pairs = (entry.split("=", 1) for entry in content.decode("utf-8", "replace").split("\0") if "=" in entry)

@@ -133,6 +133,8 @@ class Fleet:
     def create_command(self, host: Host, state: State, mounts: dict[str, Path]) -> list[str]:
         """The command that makes and starts the container of a host."""
         command = ["podman", "run", "--detach", "--name", self.container(host), "--hostname", host.name]
+        # What root has on a real host: mount namespaces, so that a unit's sandbox is applied; other users' /proc/PID.
+        command += ["--cap-add=SYS_ADMIN", "--cap-add=SYS_PTRACE"]
         command += ["--network", self.id, "--network-alias", host.name, "--systemd=always"]
         command += ["--label", f"{LABEL}={self.id}"]
         command += [f"--cpus={host.cpus}"] if host.cpus else []
