@@ -297,12 +297,12 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 REPORT_SECONDS = 2.0  # a run takes a minute or more: a line every few seconds shows that it lives
 
-# Lowest and highest sensible value: a thread per worker sets the bound of concurrency.
+# Lowest and highest sensible value: a worker is a thread, and every request is kept until the end.
 BOUNDS = {
-    "requests": (1, 1_000_000),
+    "requests": (1, 100_000),
     "concurrency": (1, 1000),
     "max_tokens": (1, 1_000_000),
-    "warmup": (0, 1_000_000),
+    "warmup": (0, 100_000),
 }
 
 
@@ -311,6 +311,8 @@ def benchmark(module: AnsibleModule) -> entry.Result:
     params = module.params
     plan = plan_from(params)
     thresholds = {name: value for name, value in (params["assert"] or {}).items() if value is not None}
+    if not 0 <= thresholds.get("max_error_rate", 0) <= 1:
+        raise InvalidInput(f"max_error_rate is {thresholds['max_error_rate']:g}.", "Give a share from 0 to 1.")
     before = None
     if params["baseline"] is not None:
         before = baseline_rate(params["baseline"], plan.concurrency, plan.max_tokens)

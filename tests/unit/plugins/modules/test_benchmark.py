@@ -131,6 +131,7 @@ def test_check_mode_sends_nothing(run: Run, plans: list[Plan]) -> None:
         ({"warmup": -1}, "warmup is -1. Give a value from 0 to"),
         ({"timeout": 0.0}, "timeout is 0 seconds."),
         ({"max_seconds": -1.0}, "max_seconds is -1 seconds."),
+        (asserting(max_error_rate=5), "max_error_rate is 5. Give a share from 0 to 1."),
         (asserting(min_gain=1.5), "min_gain has nothing to compare with. Give the result of an earlier run"),
         (asserting(max_p95=1.5), "module: assert.max_p95. Supported parameters include: max_error_rate,"),
         ({"baseline": {"failed": True}}, "The value of baseline is not a result of this module"),
