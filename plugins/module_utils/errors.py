@@ -51,7 +51,7 @@ class Unhealthy(OllamaError):
 
 
 def from_os_error(error: OSError, where: object, remedy: str) -> OllamaError:
-    """What the operating system refused, as an error that names the path (``where`` is used if ``error`` knows none)."""
+    """What the operating system refused, as an error that names the path: ``where``, unless ``error`` knows it."""
     path = error.filename or where
     if error.errno == errno.ENOSPC:
         return NoSpace(f"The file system of {path} is full.", "Make room, then run again.")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
 
@@ -21,6 +22,7 @@ def run_module(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, An
         module = importlib.import_module(f"ansible_collections.llmops.ollama.plugins.modules.{name}")
         internal = {"_ansible_check_mode": check, "_ansible_diff": diff, "_ansible_remote_tmp": "/nonexistent"}
         capsys.readouterr()
+        warnings._global_warnings.clear()  # a module is a process of its own on a host
         with patch_module_args({**arguments, **internal}), pytest.raises(SystemExit):
             module.main()
         result: dict[str, Any] = json.loads(capsys.readouterr().out)

@@ -20,7 +20,12 @@ HOST = Host("debian", "13", "Debian GNU/Linux 13 (trixie)", True, "aarch64", (3,
 
 def test_facts(run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(preflight, "look", lambda requests: asked.extend(requests) or HOST)
+
+    def look(requests: list[Any]) -> Host:
+        asked.extend(requests)
+        return HOST
+
+    monkeypatch.setattr(preflight, "look", look)
     result = run_module("preflight", disk=[{"path": "/opt/ollama", "min_mb": 500}])
     assert asked == [{"path": "/opt/ollama", "min_mb": 500}]
     assert {key: result[key] for key in result if key != "invocation"} == {
@@ -29,6 +34,7 @@ def test_facts(run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
         "os_version": "13",
         "architecture": "aarch64",
         "disk": [{"path": "/opt/ollama", "at": "/opt", "free_mb": 900, "min_mb": 500}],
+        "missing_packages": [],
     }
 
 

@@ -1,0 +1,161 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From options to a plan, and the module's result; the transaction is tested with its core."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.llmops.ollama.plugins.module_utils import transaction
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import Unhealthy
+from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Systemd, Unit
+
+RunModule = Callable[..., dict[str, Any]]
+
+
+class Service:
+    """What systemd would know and was told."""
+
+    def __init__(self) -> None:
+        self.unit = Unit("demo.service", "loaded", "active", "running", "enabled", main_pid=5, started=1.0, changed=1.0)
+        self.told: list[str] = []
+        self.broken = False
+
+    def do(self, verb: str) -> None:
+        self.told.append(verb)
+        if self.broken and verb in ("restart", "reload") and self.told.count(verb) == 1:
+            raise Unhealthy(f"systemctl {verb} demo.service failed: no.")
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Service:
+    service = Service()
+    monkeypatch.setattr(transaction, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(Systemd, "show", lambda self, unit: replace(service.unit, name=unit))
+    monkeypatch.setattr(Systemd, "journal", lambda self, unit, since: ["a line"])
+    for verb in ("start", "restart", "reload", "enable", "disable", "stop"):
+        monkeypatch.setattr(Systemd, verb, lambda self, unit, verb=verb: service.do(verb))
+    monkeypatch.setattr(Systemd, "daemon_reload", lambda self: service.do("daemon-reload"))
+    return service
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> dict[str, Any]:
+    (tmp_path / "gone").touch()
+    old = 0.5  # before the service started
+    os.utime(tmp_path / "gone", (old, old))
+    return {
+        "name": "demo",
+        "files": [
+            {"path": f"{tmp_path}/demo.conf", "content": "é\n"},
+            {"path": f"{tmp_path}/helper", "content": "#!/bin/sh\n", "mode": "0755", "restart": False},
+        ],
+        "links": [{"path": f"{tmp_path}/current", "target": "0.34.0"}],
+        "absent": [f"{tmp_path}/gone"],
+        "on_change": "reload",
+    }
+
+
+def age(folder: Path, service: Service) -> None:
+    """Let the service have started after everything that is in the folder was written."""
+    service.unit = replace(service.unit, started=max(path.lstat().st_mtime for path in folder.iterdir()) + 1)
+
+
+def test_predicted_then_done_then_nothing(
+    run_module: RunModule, service: Service, options: dict[str, Any], tmp_path: Path
+) -> None:
+    predicted = run_module("service_files", check=True, diff=True, **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["gone"]
+    done = run_module("service_files", diff=True, **options)
+    for result in (predicted, done):
+        assert {key: result[key] for key in ("changed", "name", "action", "action_reason", "paths")} == {
+            "changed": True,
+            "name": "demo.service",
+            "action": "reload",
+            "action_reason": f"{tmp_path}/demo.conf changed",
+            "paths": [f"{tmp_path}/{name}" for name in ("demo.conf", "helper", "current", "gone")],
+        }
+    assert predicted["diff"] == done["diff"]
+    assert [entry["after"] for entry in done["diff"]] == ["é\n", "#!/bin/sh\n", "-> 0.34.0\n", ""]
+    assert service.told == ["reload"]
+    assert (tmp_path / "demo.conf").read_text(encoding="utf-8") == "é\n"
+    assert (tmp_path / "helper").stat().st_mode & 0o7777 == 0o755
+    age(tmp_path, service)
+    again = run_module("service_files", diff=True, **options)
+    assert (again["changed"], again["action"], again["paths"], again["diff"]) == (False, "none", [], [])
+    assert service.told == ["reload"]
+
+
+def test_a_file_that_only_lies_beside_leaves_the_service_alone(
+    run_module: RunModule, service: Service, options: dict[str, Any], tmp_path: Path
+) -> None:
+    run_module("service_files", **options)
+    age(tmp_path, service)
+    service.told.clear()
+    options["files"][1]["content"] = "#!/bin/bash\n"
+    result = run_module("service_files", **options)
+    assert (result["changed"], result["action"], service.told) == (True, "none", [])
+
+
+def test_a_stale_process_is_reported_with_its_reason(
+    run_module: RunModule, service: Service, options: dict[str, Any], tmp_path: Path
+) -> None:
+    run_module("service_files", **options)
+    result = run_module("service_files", check=True, **options)
+    assert (result["changed"], result["action"]) == (True, "reload")
+    assert result["action_reason"].endswith("is newer than the running process")
+
+
+def test_failure(run_module: RunModule, service: Service, options: dict[str, Any], tmp_path: Path) -> None:
+    service.broken = True
+    result = run_module("service_files", **options)
+    assert result["failed"]
+    assert (result["restored"], result["journal"]) == (True, ["a line"])
+    assert result["reason"] == "systemctl reload demo.service failed: no."
+    assert "The previous files are back and the service runs as before." in result["msg"]
+    assert [path.name for path in tmp_path.iterdir()] == ["gone"]
+    assert service.told == ["reload", "reload"]
+
+
+def test_a_validator_that_is_not_there(
+    run_module: RunModule, service: Service, options: dict[str, Any], tmp_path: Path
+) -> None:
+    result = run_module("service_files", validate=["no-such-validator", "-t"], **options)
+    assert "no-such-validator -t cannot be run" in result["msg"]
+    assert "the service was not touched" in result["msg"]
+    assert (service.told, [path.name for path in tmp_path.iterdir()]) == ([], ["gone"])
+
+
+def test_owners_by_name(run_module: RunModule, service: Service, tmp_path: Path) -> None:
+    user, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name
+    entry = {"path": f"{tmp_path}/x", "content": "", "owner": user, "group": group}
+    result = run_module("service_files", name="demo", files=[entry], diff=True)
+    assert result["diff"][0]["after_header"].endswith(f"owner {os.geteuid()}:{os.getegid()})")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"mode": 420}, "The mode '420' of /x is not four octal digits. Quote it"),  # an unquoted 0644 in YAML
+        ({"mode": "0999"}, "The mode '0999' of /x is not four octal digits"),
+        ({"owner": "nobody-such"}, "/x: \"getpwnam(): name not found: 'nobody-such'\". Create the user"),
+        ({"group": "nobody-such"}, "name not found: 'nobody-such'"),
+        ({"path": "x/../y"}, "is not an absolute path"),
+    ],
+)
+def test_options_that_are_refused(run_module: RunModule, service: Service, change: dict[str, Any], words: str) -> None:
+    result = run_module("service_files", name="demo", files=[{"path": "/x", "content": "", **change}])
+    assert words.replace('"getpwnam', "getpwnam").replace("such'\"", "such'") in result["msg"]
+    assert service.told == []
+
+
+def test_ready_url_is_checked_first(run_module: RunModule, service: Service) -> None:
+    result = run_module("service_files", name="demo", ready_url="127.0.0.1:80")
+    assert "ready_url is '127.0.0.1:80', which is not an address" in result["msg"]
