@@ -176,7 +176,7 @@ def _query_packages(names: Sequence[str]) -> str:
     # Packages that dpkg never heard of make it exit with 1 and are not in its output: they are missing, too.
     command = ["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\\n", *names]
     try:
-        return subprocess.run(  # noqa: S603  # a fixed command, without a shell
+        return subprocess.run(  # a fixed command, without a shell
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False
         ).stdout
     except OSError:

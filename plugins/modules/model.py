@@ -139,7 +139,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client, seconds
 from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError, Unreachable
 from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import (
     Model,
     Step,
@@ -190,7 +190,15 @@ def plan(module: AnsibleModule, client: Client, registry: Registry) -> list[Step
     """What is to be done, after every check that can be made before."""
     given = module.params
     names = distinct_names(given["name"])
-    installed = installed_models(client.tags())
+    server = True
+    try:
+        installed = installed_models(client.tags())
+    except Unreachable as error:
+        if not module.check_mode:
+            raise
+        # A dry run on a host whose service the same run would have brought: there is nothing yet.
+        module.warn(f"{error} The prediction is that of a server without models.")
+        installed, server = {}, False
     if given["state"] == "absent":
         return [remove(name, installed.get(name.key)) for name in names]
     sources = [source_of(name, given["registry"]) for name in names]
@@ -203,7 +211,7 @@ def plan(module: AnsibleModule, client: Client, registry: Registry) -> list[Step
                 installed.get(name.key),
                 source,
                 registry,
-                has_blob=lambda digest: digest in coming or client.has_blob(digest),
+                has_blob=lambda digest: digest in coming or (server and client.has_blob(digest)),
             )
             coming.update(blob.digest for blob in step.missing)
             steps.append(step)

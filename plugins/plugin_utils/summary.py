@@ -8,6 +8,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
+
 HostVars = Mapping[str, Any]
 
 WIDTH = 120  # columns that the reasons are wrapped to
@@ -59,7 +61,8 @@ def _hardware(variables: HostVars) -> list[str]:
     hardware = (variables.get("ollama_tuning") or {}).get("hardware")
     if not hardware:
         return ["?", "?"]
-    return [f"{hardware['cpus']:g}", f"{hardware['usable_memory_mb'] / 1024:.1f} GiB"]
+    host = Hardware.describe(hardware)
+    return [f"{host.cpus:g}", f"{host.usable_memory_mb / 1024:.1f} GiB"]
 
 
 def _engine(variables: HostVars) -> list[str]:

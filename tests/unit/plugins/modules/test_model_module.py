@@ -137,6 +137,13 @@ def test_a_server_that_is_away(model: Fleet, closed_port: int) -> None:
     assert f"No answer from http://127.0.0.1:{closed_port}/api/tags: Connection refused" in result["msg"]
 
 
+def test_a_dry_run_before_there_is_a_server(model: Fleet, registry: FakeRegistry, closed_port: int) -> None:
+    registry.publish("library/gemma3:270m")
+    result = model(url=f"http://127.0.0.1:{closed_port}", check=True)
+    assert [row["action"] for row in result["models"]] == ["pulled"]
+    assert "server without models" in str(result["warnings"])
+
+
 def test_a_model_that_nobody_has(model: Fleet, ollama: FakeOllama) -> None:
     result = model("gema3:270m")
     assert result["failed"] is True

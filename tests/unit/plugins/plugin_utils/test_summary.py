@@ -8,7 +8,7 @@ from typing import Any
 from ansible_collections.llmops.ollama.plugins.plugin_utils.summary import fleet_summary, table
 
 TUNING = {
-    "hardware": {"cpus": 1.0, "usable_memory_mb": 4096},
+    "hardware": {"cpu_cores": 2, "cpu_quota": 1.0, "memory_mb": 24000, "memory_limit_mb": 4096},
     "profile": "minimal",
     "environment": {"OLLAMA_NUM_PARALLEL": "1", "LLAMA_ARG_THREADS": "1"},
     "recommendations": [
