@@ -49,7 +49,7 @@ def run_command(command: Sequence[str], timeout: float) -> Completed:
     """Run a command without a shell, at most ``timeout`` seconds. Raises ``InvalidInput``, ``Unhealthy``."""
     words = " ".join(command)
     try:
-        done = subprocess.run(  # noqa: S603  # systemd's tools, or a validator that the user named
+        done = subprocess.run(  # systemd's tools, or a validator that the user named
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -187,7 +187,6 @@ class Systemd:
         done = self._run(command, timeout)
         if done.status:
             reason = (done.errors.strip() or done.output.strip() or f"status {done.status}").splitlines()[0]
-            raise Unhealthy(
-                f"{' '.join(command)} failed: {reason.rstrip('.')}.", "Look at the unit's log (journalctl -u)."
-            )
+            words = " ".join(word for word in command if not word.startswith("-"))
+            raise Unhealthy(f"{words} failed: {reason.rstrip('.')}.", "Look at the unit's log (journalctl -u).")
         return done

@@ -450,7 +450,8 @@ class Transaction:
     def _check(self) -> None:
         done = self._run(self._validate, VALIDATE_SECONDS)
         if done.status:
-            reason = done.errors.strip() or done.output.strip() or f"status {done.status}"
+            lines = (done.errors.strip() or done.output.strip() or f"status {done.status}").splitlines()
+            reason = " | ".join(line.strip() for line in lines)
             raise InvalidInput(
                 f"{' '.join(self._validate)} refused the new files: {reason}.",
                 "Correct the values and run again.",
@@ -483,7 +484,8 @@ class Transaction:
     def _fail(self, error: OllamaError) -> NoReturn:
         """Roll back and raise ``error`` with what the service said and what state it is in now."""
         log = self._systemd.journal(self._unit, self._touched) if self._touched else []
-        said = f" Its last log lines: {' | '.join(log)}" if log else ""
+        # The message is for reading: its end is what matters, and a line may be very long. The result has all of it.
+        said = f" Its last log lines: {' | '.join(line[:200] for line in log[-5:])}" if log else ""
         restored = True
         try:
             self._roll_back()

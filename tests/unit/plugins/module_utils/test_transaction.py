@@ -396,8 +396,9 @@ def fail(world: World, plan: core.Plan, **options: Any) -> OllamaError:
 
 
 def test_a_validator_that_refuses(world: World) -> None:
-    words = "nginx: [emerg] unknown directive"
-    error = fail(world, world.plan(), validate=["demo", "-t"], run=lambda *_: Completed(1, "", words + "\n"))
+    said = "nginx: [emerg] unknown directive\nnginx: test failed\n"
+    words = "nginx: [emerg] unknown directive | nginx: test failed"
+    error = fail(world, world.plan(), validate=["demo", "-t"], run=lambda *_: Completed(1, "", said))
     assert world.picture() == world.before
     assert world.systemd.log == []
     assert str(error) == (
@@ -425,6 +426,17 @@ def test_a_service_that_does_not_come_up(world: World) -> None:
         "restored": True,
     }
     assert world.systemd.clock.now < 1.0  # reported at once, not at the end of the time allowed
+
+
+def test_a_long_log_is_cut_in_the_message_and_whole_in_the_result(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = [f"line {number} {'x' * 500}" for number in range(15)]
+    monkeypatch.setattr(world.systemd, "journal", lambda unit, since: log)
+    error = fail(world, world.plan("bad"))
+    assert error.details["journal"] == log
+    assert "line 9" not in str(error) and "line 10" in str(error) and "line 14" in str(error)
+    assert len(str(error)) < 1500
 
 
 @pytest.mark.parametrize("after", [0.01, 0.3])
