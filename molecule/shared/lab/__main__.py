@@ -79,10 +79,12 @@ def show(rows: list[dict[str, str]]) -> None:
     if not rows:
         print("No host is up.")
         return
-    table = Table(*rows[0], box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name, no_wrap=True, overflow="ignore")
     for row in rows:
         table.add_row(*row.values())
-    Console(soft_wrap=True).print(table)
+    Console(width=200).print(table)
 
 
 if __name__ == "__main__":

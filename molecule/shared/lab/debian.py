@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from .steps import Step, run
 
 
 def machine_mirror() -> str | None:
-    """The mirror that apt uses on this machine, or None where the machine is not Debian (then the tool's default is used)."""
+    """The mirror that apt uses on this machine, or None where it is not Debian: then the tool's default serves."""
     try:
         if platform.freedesktop_os_release().get("ID") != "debian":
             return None
@@ -38,12 +39,12 @@ def mirror_from(targets: str, codename: str) -> str | None:
 
 
 def make_root(
-    step: Step, suite: str, target: Path, packages: Sequence[str], *, variant: str, expired: bool = False
+    step: Step, suite: str, target: Path, packages: Sequence[str], *, variant: str, options: Sequence[str] = ()
 ) -> None:
-    """Install (``variant`` minbase) or only unpack (extract) packages and what they need into a folder or .tar file."""
-    command = ["mmdebstrap", "--mode=root", f"--variant={variant}", f"--include={','.join(packages)}"]
-    # A testing suite from a mirror that is a little behind: its signature is checked all the same.
-    command += ["--aptopt=Acquire::Check-Valid-Until false"] if expired else []
+    """Install (``variant`` minbase) or only unpack (extract) packages and what they need into a .tar file."""
+    mode = "root" if os.geteuid() == 0 else "unshare"
+    command = ["mmdebstrap", f"--mode={mode}", f"--variant={variant}", f"--include={','.join(packages)}"]
+    command += [f"--aptopt={option}" for option in options]
     command += [suite, str(target)]
     mirror = machine_mirror()
     command += [mirror] if mirror else []
@@ -53,3 +54,13 @@ def make_root(
             step.say(text.removeprefix("I: ").rstrip("."))
 
     run(command, line=line)
+
+
+def unpacked_root(step: Step, suite: str, target: Path, packages: Sequence[str]) -> None:
+    """Unpack packages and what they need into a folder, to take files out of it; nothing in it is set up."""
+    archive = target.with_suffix(".tar")
+    # A testing suite may come from a mirror that is a little behind; its signature is checked all the same.
+    make_root(step, suite, archive, packages, variant="extract", options=["Acquire::Check-Valid-Until false"])
+    target.mkdir()
+    run(["tar", "--no-same-owner", "--exclude=./dev", "-xf", archive, "-C", target])
+    archive.unlink()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .cache import Cache
-from .debian import make_root
+from .debian import unpacked_root
 from .errors import LabError
 from .steps import Step, Steps, run
 
@@ -134,11 +134,8 @@ def compile_go(steps: Steps, step: Step, cache: Cache, engine: Engine, binary: P
     go, env = toolchain(steps, cache, engine)
     source = module(go, env, f"{MODULE}@v{engine.version}")
     env |= engine.env
-    for name, header in engine.headers.items():
-        include = binary.parent.parent / "include" / header.removesuffix(".h")
-        include.mkdir(parents=True)
-        shutil.copy(module(go, env, name) / header, include)
-        env["CGO_CPPFLAGS"] = f"-I{include.parent}"
+    if engine.headers:
+        env["CGO_CPPFLAGS"] = f"-I{headers(cache, engine, go, env)}"
     step.say("downloading modules")
     listing = run([go, "list", "-deps", "."], cwd=source, env=env, line=lambda text: tell_download(step, text))
     total = len(listing.splitlines())
@@ -158,6 +155,18 @@ def compile_go(steps: Steps, step: Step, cache: Cache, engine: Engine, binary: P
         env=env,
         line=line,
     )
+
+
+def headers(cache: Cache, engine: Engine, go: Path, env: Mapping[str, str]) -> Path:
+    """Include path with the headers that the engine's own module leaves out; always the same, for Go's build cache."""
+
+    def build(folder: Path) -> None:
+        for name, header in engine.headers.items():
+            target = folder / Path(header).stem
+            target.mkdir()
+            shutil.copy(module(go, env, name) / header, target)
+
+    return cache.entry(f"headers/v{engine.version}", build)
 
 
 def tell_download(step: Step, text: str) -> None:
@@ -184,7 +193,7 @@ def toolchain(steps: Steps, cache: Cache, engine: Engine) -> tuple[Path, dict[st
 
     def build(folder: Path) -> None:
         with steps.step("Go from Debian") as step:
-            make_root(step, SUITE, folder / "root", ["golang-go"], variant="extract", expired=True)
+            unpacked_root(step, SUITE, folder / "root", ["golang-go"])
 
     folder = cache.entry(f"go-{SUITE}", build)
     homes = sorted((folder / "root" / "usr" / "lib").glob("go-*"))
@@ -206,7 +215,7 @@ def llama(steps: Steps, cache: Cache) -> Path:
         machine = arch()
         with steps.step("llama.cpp from Debian") as step, cache.scratch() as scratch:
             root = scratch / "root"
-            make_root(step, SUITE, root, ["llama.cpp-tools"], variant="extract", expired=True)
+            unpacked_root(step, SUITE, root, ["llama.cpp-tools"])
             step.say("collecting libraries")
             relocate(root, machine, ("llama-server", "llama-quantize"), folder)
 

@@ -98,8 +98,8 @@ class Fleet:
             if port != GATEWAY_PORT:
                 self.steps.tell(f"Port {GATEWAY_PORT} is taken on this machine; the gateway is published at {port}.")
             state = State(name, port, sources)
-        if state.sources.substitutes:
-            self.steps.tell("Official sources do not answer: hosts use a mirror with what this machine built.")
+            if sources.substitutes:
+                self.steps.tell("Official sources do not answer: hosts use a mirror with what this machine built.")
         mounts = build(self.steps, self.cache, state.sources, {host.debian for host in hosts})
 
         commands = {host: self.create_command(host, state, mounts) for host in hosts}
@@ -128,7 +128,9 @@ class Fleet:
 
         parallel([lambda host=host: boot(host) for host in hosts])  # type: ignore[misc]
         self.write(hosts, state)
-        self.steps.tell(f"The fleet runs: {', '.join(h.name for h in hosts)}. Inventory: {self.inventory}")
+        started = [host.name for host in hosts if host in fresh or host in stopped]
+        self.steps.tell(f"Started: {', '.join(started)}." if started else "Every host was up already.")
+        self.steps.tell(f"Inventory: {self.inventory}")
 
     def create_command(self, host: Host, state: State, mounts: dict[str, Path]) -> list[str]:
         """The command that makes and starts the container of a host."""

@@ -66,6 +66,8 @@ def ssh_config(names: Mapping[str, str], key: Path, shared: Path) -> str:
         ),
         "Host *\n  User root\n"
         f"  IdentityFile {key}\n  IdentitiesOnly yes\n"
+        # In /tmp, since the path of a socket must be short.
+        "  ControlMaster auto\n  ControlPersist 60s\n  ControlPath /tmp/llmops-%i-%C\n"
         "  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n",
     ]
     return "\n".join(blocks)

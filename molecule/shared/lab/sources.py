@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+
+import requests
 
 OFFICIAL_RELEASES = "https://github.com/ollama/ollama/releases/download"
 OFFICIAL_REGISTRY = "https://registry.ollama.ai"
@@ -35,15 +35,14 @@ Probe = Callable[[str], bool]
 def answers(url: str) -> bool:
     """Whether the address gives a good answer within the time that a person would wait."""
     try:
-        request = urllib.request.Request(url, headers={"Range": "bytes=0-0"})
-        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
-            return bool(200 <= response.status < 300)
-    except (OSError, ValueError):
+        with requests.get(url, stream=True, timeout=PATIENCE) as answer:
+            return answer.ok
+    except requests.RequestException:
         return False
 
 
 def choose(version: str, model: str, probe: Probe = answers, env: Mapping[str, str] = os.environ) -> Sources:
-    """Ask both official places for exactly what will be needed. LLMOPS_SOURCES=official|substitutes decides without asking."""
+    """Ask both official places for exactly what will be needed, unless LLMOPS_SOURCES=official|substitutes says it."""
     wanted = env.get("LLMOPS_SOURCES", "")
     if wanted in ("official", "substitutes"):
         return Sources(wanted == "official", wanted == "official")

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -96,6 +97,13 @@ class Steps:
             self.tell(f"  ✓ {name} ({step.elapsed():.0f} s)")
 
 
+def pipe(stream: IO[str] | None) -> IO[str]:
+    """A stream of a process that was started with a pipe there."""
+    if stream is None:
+        raise LabError("A process was started without a pipe; this is a defect of the lab.")
+    return stream
+
+
 def run(
     command: Sequence[str | Path],
     *,
@@ -134,13 +142,12 @@ def run(
                 line(text.rstrip())
 
     with process:
-        assert process.stdout and process.stderr
-        errors = threading.Thread(target=follow, args=(process.stderr, False))
+        errors = threading.Thread(target=follow, args=(pipe(process.stderr), False))
         errors.start()
         if process.stdin:
             process.stdin.write(stdin or "")
             process.stdin.close()
-        follow(process.stdout, True)
+        follow(pipe(process.stdout), True)
         errors.join()
     if process.returncode:
         end = "\n    ".join(tail)
