@@ -11,7 +11,7 @@ from ansible.utils.display import Display
 from ansible_collections.llmops.ollama.plugins.plugin_utils.summary import fleet_summary
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core ships no types
+class ActionModule(ActionBase):
     """Gathers the hosts' variables from the run and prints the summary made of them."""
 
     TRANSFERS_FILES = False

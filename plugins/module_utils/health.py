@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import NotFound, OllamaError, Unhealthy
@@ -33,12 +33,25 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Installed:
+    """One installed model; ``quantization`` as the server names it, for example Q4_K_M."""
+
+    name: str
+    quantization: str
+
+    @classmethod
+    def of_tag(cls, entry: Mapping[str, Any]) -> Installed:
+        """From an entry of ``/api/tags``."""
+        return cls(str(entry["name"]), str((entry.get("details") or {}).get("quantization_level") or ""))
+
+
+@dataclass(frozen=True)
 class Health:
-    """What all checks found. ``version`` is empty and ``models`` has no names where the server did not tell."""
+    """What all checks found. ``version`` and ``models`` are empty where the server did not tell."""
 
     level: str
     version: str
-    models: tuple[str, ...]
+    models: tuple[Installed, ...]
     checks: tuple[Check, ...]
 
     @property
@@ -69,7 +82,7 @@ class Examination:
         self._environment, self._service, self._show, self._proc = environment or {}, service, show, proc
         self._clock = clock
         self._version = ""
-        self._models: list[str] = []
+        self._models: list[Installed] = []
 
     def run(self) -> Health:
         """Look once."""
@@ -92,7 +105,7 @@ class Examination:
         return Check(name, ok, detail, round((self._clock() - start) * 1000, 1))
 
     def _api(self) -> str:
-        self._models = [str(model["name"]) for model in self._client.tags()]
+        self._models = [Installed.of_tag(entry) for entry in self._client.tags()]
         return f"GET {self._client.url}/api/tags answers 200 with {len(self._models)} models"
 
     def _read_version(self) -> str:
@@ -104,13 +117,13 @@ class Examination:
     def _generate(self) -> str:
         if not self._model and not self._models:
             raise Unhealthy("No model is installed, so nothing can be generated.", "Pull a model first.")
-        model = self._model or self._models[0]
+        model = self._model or self._models[0].name
         # No other option: one that differs from what clients send would make the server load the model anew.
         request = {"model": model, "prompt": "Hello", "options": {"num_predict": 1}}
         try:
             done = any(event.get("done") for event in self._client.generate(request))
         except NotFound as error:
-            have = ", ".join(self._models) or "none"
+            have = ", ".join(model.name for model in self._models) or "none"
             raise NotFound(error.problem, f"Pull {model}, or choose one that is installed ({have}).") from None
         if not done:
             raise Unhealthy(f"{model} ended its answer without saying that it is done.", "Look at the server's log.")

@@ -406,7 +406,7 @@ def unpack(archive: Path, tree: Path, report: Report) -> None:
     command = ["tar", "--extract", "--file=-", f"--directory={tree}", "--no-same-owner", "--no-same-permissions"]
     command.append("--zstd" if archive.name.endswith(".zst") else "--gzip")
     with archive.open("rb") as stream, tempfile.TemporaryFile() as complaints:
-        process = subprocess.Popen(  # noqa: S603  # a fixed command; the paths are ours
+        process = subprocess.Popen(  # a fixed command; the paths are ours
             command, stdin=stream, stderr=complaints, umask=0o022
         )
         while True:

@@ -92,10 +92,10 @@ version:
   type: str
   sample: 0.34.0
 models:
-  description: Names of the installed models.
+  description: The installed models, each with C(name) and C(quantization).
   returned: always
   type: list
-  elements: str
+  elements: dict
 checks:
   description: What was looked at, each with C(name), C(ok), C(detail) and C(latency_ms).
   returned: always

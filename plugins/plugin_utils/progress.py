@@ -20,7 +20,7 @@ from ansible.utils.display import Display
 POLL_SECONDS = 1.0
 
 
-class ProgressAction(ActionBase):  # type: ignore[misc]  # ansible-core ships no types
+class ProgressAction(ActionBase):
     """Runs the module of the same name, printing its progress; everything else is the module's business."""
 
     TRANSFERS_FILES = False

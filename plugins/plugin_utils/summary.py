@@ -82,7 +82,9 @@ def _health(result: Mapping[str, Any] | None) -> str:
 
 
 def _models(variables: HostVars) -> str:
-    known = (variables.get("ollama_models_result") or variables.get("ollama_health_result") or {}).get("models", [])
+    # What the health check saw is newer than what the pull returned; a dry run has only the latter.
+    results = (variables.get(name) or {} for name in ("ollama_health_result", "ollama_models_result"))
+    known: Sequence[Mapping[str, Any]] = next((each["models"] for each in results if each.get("models")), [])
     return ", ".join(f"{model['name']} {model.get('quantization') or ''}".strip() for model in known) or "none"
 
 

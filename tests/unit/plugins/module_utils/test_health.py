@@ -25,7 +25,9 @@ class FakeOllama(FakeServer):
     def __init__(self) -> None:
         super().__init__()
         self.answers: dict[str, Answer | Stream | None] = {
-            "GET /api/tags": Answer(200, {"models": [{"name": "a:1"}, {"name": "b:2"}]}),
+            "GET /api/tags": Answer(
+                200, {"models": [{"name": "a:1", "details": {"quantization_level": "Q8_0"}}, {"name": "b:2"}]}
+            ),
             "GET /api/version": Answer(200, {"version": "0.34.0"}),
             "POST /api/generate": Stream([TOKEN, END]),
         }
@@ -60,7 +62,12 @@ def detail(health: core.Health, name: str) -> str:
 
 def test_live(ollama: FakeOllama, client: Client) -> None:
     health = core.Examination(client).run()
-    assert (health.healthy, health.level, health.version, health.models) == (True, "live", "0.34.0", ("a:1", "b:2"))
+    assert (health.healthy, health.level, health.version, health.models) == (
+        True,
+        "live",
+        "0.34.0",
+        (core.Installed("a:1", "Q8_0"), core.Installed("b:2", "")),
+    )
     assert found(health) == {"api": True, "version": True}
     assert ollama.log == ["GET /api/tags", "GET /api/version"]
 

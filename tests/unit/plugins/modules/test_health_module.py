@@ -26,7 +26,7 @@ def test_a_healthy_server(run_module: RunModule, server: FakeServer, check: bool
         "healthy": True,
         "level": "live",
         "version": "0.34.0",
-        "models": ["gemma3:270m"],
+        "models": [{"name": "gemma3:270m", "quantization": ""}],
     }
     assert [(entry["name"], entry["ok"]) for entry in result["checks"]] == [("api", True), ("version", True)]
     assert all(entry["latency_ms"] >= 0 and entry["detail"] for entry in result["checks"])
