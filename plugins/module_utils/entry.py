@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Callable, Dict  # noqa: UP035  # see below
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -43,6 +44,9 @@ def run(
         result = main(module)
     except OllamaError as error:
         module.fail_json(msg=str(error), **error.details)
+    finally:
+        if module.params["progress_file"]:
+            Path(module.params["progress_file"]).unlink(missing_ok=True)
     module.exit_json(**result)
 
 

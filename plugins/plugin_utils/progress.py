@@ -45,7 +45,7 @@ class ProgressAction(ActionBase):
         return result
 
     def _watch(self, path: str, done: threading.Event, task_vars: dict[str, Any]) -> None:
-        """Print each new line of the progress file until ``done``, then remove the file."""
+        """Print each new line of the progress file until ``done``; the module removes the file when it ends."""
         display = Display()
         host = task_vars.get("inventory_hostname", "")
         shown = ""
@@ -56,8 +56,6 @@ class ProgressAction(ActionBase):
                 if text and text != shown:
                     shown = text
                     display.display(f"  {host}: {text}")
-            if shown:
-                twin._low_level_execute_command(f"rm -f {path} {path}.new")
         except Exception as error:  # noqa: BLE001  # a display must never fail the task it describes
             display.vvv(f"no progress for {host}: {error}")
 

@@ -218,11 +218,22 @@ def test_values_that_are_not_usable(model: Fleet, arguments: dict[str, Any], mes
     assert "exception" not in result
 
 
-def test_progress_is_published(model: Fleet, registry: FakeRegistry, tmp_path: Path) -> None:
+def test_progress_is_published_and_then_removed(
+    model: Fleet, registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     registry.publish("library/gemma3:270m")
     path = tmp_path / "progress"
+    published: list[str] = []
+    unlink = Path.unlink
+
+    def read_and_unlink(self: Path, missing_ok: bool = False) -> None:
+        published.append(self.read_text(encoding="utf-8"))
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", read_and_unlink)
     model(progress_file=str(path))
-    assert path.read_text(encoding="utf-8").startswith("gemma3:270m: ")
+    assert published[-1].startswith("gemma3:270m: ")
+    assert not path.exists()
 
 
 def test_an_answer_of_the_server_that_is_none(model: Fleet, ollama: FakeOllama) -> None:

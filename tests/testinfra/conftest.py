@@ -1,0 +1,58 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the tests of a running fleet share: its inventory and a way to run playbooks against it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Runs `ansible-playbook` with extra variables; returns the exit code and everything that it printed.
+RunPlaybook = Callable[..., "tuple[int, str]"]
+
+
+@pytest.fixture(scope="session")
+def inventory(request: pytest.FixtureRequest) -> Path:
+    return Path(request.config.getoption("--ansible-inventory"))
+
+
+@pytest.fixture(scope="session")
+def fleet_variables(inventory: Path) -> dict[str, Any]:
+    variables: dict[str, Any] = yaml.safe_load(inventory.read_text(encoding="utf-8"))["all"]["vars"]
+    return variables
+
+
+@pytest.fixture(scope="session")
+def gateway_url(fleet_variables: dict[str, Any]) -> str:
+    return str(fleet_variables["gateway_url"])
+
+
+@pytest.fixture(scope="session")
+def model(fleet_variables: dict[str, Any]) -> str:
+    return str(fleet_variables["ollama_models"][0])
+
+
+@pytest.fixture(scope="session")
+def run_playbook(inventory: Path) -> RunPlaybook:
+    """Runs a playbook of the checkout as a person would, and returns the exit code and what it printed in one line."""
+
+    def run(
+        *arguments: str, variables: dict[str, Any] | None = None, source: str | None = None, playbook: str = "site.yml"
+    ) -> tuple[int, str]:
+        command = [str(Path(sys.executable).with_name("ansible-playbook")), playbook, "-i", source or str(inventory)]
+        command += ["-e", json.dumps(variables or {}), *arguments]
+        environment = dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1")
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+    return run
