@@ -29,7 +29,7 @@ PATIENCE = 60.0  # seconds that the engine may take to start or to answer
 
 # What the official model of that name sets.
 PARAMETERS = {"temperature": 1.0, "top_k": 64, "top_p": 0.95, "stop": ["<end_of_turn>"]}
-# These are base weights, which continue a text: a prompt goes in as it is, messages as paragraphs. With the turn markers
+# Base weights, which continue a text: a prompt goes in as it is, messages as paragraphs. With the turn markers
 # of Gemma's chat models, or the engine's own default for a file without a template, they answer with scraps of markup.
 TEMPLATE = "{{ range $i, $m := .Messages }}{{ if $i }}\n\n{{ end }}{{ $m.Content }}{{ end }}"
 
