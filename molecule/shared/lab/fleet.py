@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ class Fleet:
                     podman("start", self.container(host))
                     self.wait_booted(host)
 
-        parallel([lambda host=host: boot(host) for host in hosts])  # type: ignore[misc]
+        parallel([partial(boot, host) for host in hosts])
         self.write(hosts, state)
         started = [host.name for host in hosts if host in fresh or host in stopped]
         self.steps.tell(f"Started: {', '.join(started)}." if started else "Every host was up already.")
