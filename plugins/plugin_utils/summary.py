@@ -106,7 +106,7 @@ def _measured(title: str, measured: Mapping[str, Any]) -> str:
         f"  {load['requests']} requests, {load['concurrency']} at a time"
         f"   {load['requests_per_second']:.2f} requests/s, {load['output_tokens_per_second']:.1f} tokens/s,"
         f" latency p50 {_seconds(load['latency_s']['p50'])} p95 {_seconds(load['latency_s']['p95'])},"
-        f" TTFT p95 {_seconds(load['ttft_s']['p95'])}, errors {sum(load['errors'].values())}"
+        f" TTFT p95 {_seconds(load['ttft_s']['p95'])}, errors {_errors(load['errors'])}"
     )
     return "\n".join(lines)
 
@@ -124,6 +124,11 @@ def _reasons(host: str, variables: HostVars) -> str:
         lines += [" " * margin + more for more in wrapped[1:]]
     lines += [f"  warning: {warning}" for warning in tuning.get("warnings", [])]
     return "\n".join(lines)
+
+
+def _errors(kinds: Mapping[str, int]) -> str:
+    named = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    return f"{sum(kinds.values())} ({named})" if kinds else "0"
 
 
 def _seconds(value: float | None) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -141,6 +142,8 @@ class Fleet:
         command += ["--network", self.id, "--network-alias", host.name, "--systemd=always"]
         command += ["--label", f"{LABEL}={self.id}"]
         command += [f"--cpus={host.cpus}"] if host.cpus else []
+        last = (os.cpu_count() or 1) - 1
+        command += [f"--cpuset-cpus={host.spare_cpus}-{last}"] if 0 < host.spare_cpus <= last else []
         command += [f"--memory={host.memory}"] if host.memory else []
         command += ["--publish", f"127.0.0.1:{state.port}:8080"] if host.gateway else []
         if host.mirror:

@@ -16,6 +16,7 @@ class Host:
     groups: tuple[str, ...]
     cpus: float | None = None  # quota in cores
     memory: str | None = None  # limit, as podman reads it (4g)
+    spare_cpus: int = 0  # of this machine's first CPUs stay for other hosts: hosts that share them slow each other down
     gateway: bool = False  # its port 8080 is published on this machine
     mirror: bool = False  # gets the cache's releases and models where substitutes are used
 
@@ -23,7 +24,7 @@ class Host:
 FLEETS: dict[str, tuple[Host, ...]] = {
     "default": (
         Host("ollama1", "12", ("ollama",), cpus=1, memory="4g"),
-        Host("ollama2", "13", ("ollama",)),
+        Host("ollama2", "13", ("ollama",), spare_cpus=1),
         Host("edge", "12", ("gateway",), gateway=True, mirror=True),
     ),
 }

@@ -110,10 +110,21 @@ def test_limits_and_the_mirror_go_to_the_hosts_that_ask_for_them(tmp_path: Path,
     state = fleet.State("default", 8080, Sources(releases=False, registry=False))
     commands = {host.name: lab.create_command(host, state, {"models": Path("/cache/m")}) for host in DEFAULT}
     assert {"--cpus=1", "--memory=4g"} <= set(commands["ollama1"])
-    assert not any(word.startswith(("--cpus", "--memory")) for word in commands["ollama2"])
+    assert not any(word.startswith(("--cpus=", "--memory")) for word in commands["ollama2"])
     assert "/cache/m:/srv/ollama-mirror/models:ro" in commands["edge"]
     assert "127.0.0.1:8080:8080" in commands["edge"]
     assert "--publish" not in commands["ollama1"]
+
+
+@pytest.mark.parametrize(("cpus", "expected"), [(1, []), (2, ["--cpuset-cpus=1-1"]), (8, ["--cpuset-cpus=1-7"])])
+def test_a_cpu_is_spared_for_other_hosts_where_there_are_several(
+    tmp_path: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch, cpus: int, expected: list[str]
+) -> None:
+    monkeypatch.setattr(fleet.os, "cpu_count", lambda: cpus)
+    state = fleet.State("default", 8080, Sources(releases=False, registry=False))
+    host = next(host for host in DEFAULT if host.name == "ollama2")
+    command = fleet.Fleet(steps, "demo", tmp_path).create_command(host, state, {})
+    assert [word for word in command if word.startswith("--cpuset")] == expected
 
 
 def test_what_was_decided_is_remembered_and_a_damaged_note_is_forgotten(tmp_path: Path, steps: Steps) -> None:

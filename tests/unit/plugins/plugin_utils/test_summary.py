@@ -30,7 +30,7 @@ LOAD = {
     "output_tokens_per_second": 54.4,
     "latency_s": {"p50": 5.5, "p95": 6.25},
     "ttft_s": {"p95": 5.1},
-    "errors": {"http 429": 2},
+    "errors": {"http_429": 2},
 }
 MEASURED = {"benchmark": {"model": "m:1", "max_tokens": 32, "single": None, "load": LOAD}}
 
@@ -51,7 +51,7 @@ def test_a_host_that_did_everything_shows_everything() -> None:
         ["a", "1", "4.0", "GiB", "minimal", "1", "0.34.0", "ready", "gemma3:270m", "Q4_K_M", "1.70", "6.25", "s"]
     )
     assert lines[3].split() == ["edge", "(gateway)", "live", "1.70", "6.25", "s"]
-    assert "errors 2" in text
+    assert "errors 2 (2 http_429)" in text
     assert "  OLLAMA_NUM_PARALLEL  1    Below the table." in text
     assert "warning: OLLAMA_NUM_GPU is read by no engine." in text
 
