@@ -40,7 +40,6 @@ def render(
         "ollama_version": version,
         "ollama_models": list(models),
         "gateway_url": f"http://127.0.0.1:{port}",
-        "benchmark_hosts_at_once": 1,
     }
     mirror = next((host.name for host in hosts if host.mirror), None)
     if mirror and not sources.releases:

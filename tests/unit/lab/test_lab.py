@@ -120,7 +120,7 @@ def test_limits_and_the_mirror_go_to_the_hosts_that_ask_for_them(tmp_path: Path,
 def test_a_cpu_is_spared_for_other_hosts_where_there_are_several(
     tmp_path: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch, cpus: int, expected: list[str]
 ) -> None:
-    monkeypatch.setattr(fleet.os, "cpu_count", lambda: cpus)
+    monkeypatch.setattr("os.cpu_count", lambda: cpus)
     state = fleet.State("default", 8080, Sources(releases=False, registry=False))
     host = next(host for host in DEFAULT if host.name == "ollama2")
     command = fleet.Fleet(steps, "demo", tmp_path).create_command(host, state, {})
