@@ -3,10 +3,10 @@
 """Compare the memory model with real processes: ./dev exec python tests/benchmarks/memory_model.py [--quick]
 
 For each configuration a real server of the lab's cache is started on a free loopback port, with a home and a model
-store of its own. All slots get long, distinct prompts at the same time, then a second round. The measure is VmHWM, the
-kernel's own record of a process's largest resident set, added up over the server and its runners: it misses no peak
-between two samples, and it is what the memory limit of a unit has to hold, except that the program file, which old
-servers share with their runner, counts twice (25 MiB).
+store of its own. All slots get long, distinct prompts at the same time, then shorter ones until the prompt cache is
+full. The measure is VmHWM, the kernel's own record of a process's largest resident set, added up over the server and
+its runners: it misses no peak between two samples, and it is what the memory limit of a unit has to hold, except that
+the program file, which old servers share with their runner, counts twice (25 MiB).
 
 Prints a Markdown table. Exit code 1 if any prediction is more than 5 % under or 10 % over.
 """
@@ -47,7 +47,13 @@ sys.path[:0] = [str(CHECKOUT / ".collections"), str(Path(__file__).parent)]
 # ruff: noqa: E402  # the collection is imported from the checkout
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import Engine
 from ansible_collections.llmops.ollama.plugins.module_utils.gguf import read_header
-from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB, Load, effective_batch, predict
+from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import (
+    MIB,
+    Load,
+    effective_batch,
+    predict,
+    prompt_state,
+)
 from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import ModelShape, from_header
 
 REQUIREMENTS = CHECKOUT / "requirements" / "benchmarks.txt"
@@ -57,11 +63,15 @@ PATIENCE = 1800.0  # seconds
 PROMPT_CACHE_MIB = 64
 GRID_MODEL = "gemma3:270m-it-q4_0"
 GENERATED = 8  # tokens
+MAX_ROUNDS = 12
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """One row. ``models`` are loaded together; each slot of the first one gets prompts."""
+    """One row. ``models`` are loaded together; each slot of the first one gets prompts, so many ``rounds``.
+
+    0 rounds: as many as fill the prompt cache.
+    """
 
     engine: str
     models: tuple[str, ...]
@@ -69,7 +79,7 @@ class Configuration:
     context: int
     kv_type: str = "f16"
     prompt_cache_mib: int = PROMPT_CACHE_MIB
-    rounds: int = 2
+    rounds: int = 0
 
     @property
     def key(self) -> str:
@@ -105,12 +115,10 @@ def configurations(quick: bool, small: tuple[str, ...]) -> list[Configuration]:
             Configuration(version, ("gemma3:270m-it-fp16",), 2, 2048),
         ]
         for name in small:
-            rows += [
-                Configuration(version, (name,), *each) for each in ((1, 2048), (4, 2048, "q8_0"), (2, 8192))
-            ]
+            rows += [Configuration(version, (name,), *each) for each in ((1, 2048), (4, 2048, "q8_0"), (2, 8192))]
         rows.append(Configuration(version, (GRID_MODEL, small[0]), 2, 2048))
     if not quick:
-        rows += [Configuration("0.34.0", (GRID_MODEL,), 2, 2048, "f16", cache, 8) for cache in (0, 256)]
+        rows += [Configuration("0.34.0", (GRID_MODEL,), 2, 2048, "f16", cache) for cache in (0, 256)]
     return rows
 
 
@@ -224,7 +232,7 @@ def measure(
             short = min(full, batch + shape.window + 128)
             others = max(short, min(full, (budget - full) // max(1, row.parallel - 1)))
             tokens = 0
-            for number in range(row.rounds):
+            for number in range(row.rounds or rounds_that_fill(row, shape, short)):
                 lengths = [full] + [others] * (row.parallel - 1) if number == 0 else [short] * row.parallel
                 prompts = [
                     words(int(0.97 * length / tokens_per_word), f"{number}-{slot}")
@@ -235,6 +243,14 @@ def measure(
                 tokens = tokens or sum(counts)
             seconds = time.monotonic() - started
             return Measurement(peak(pid), sum(map(peak, children(pid))), tokens, seconds)
+
+
+def rounds_that_fill(row: Configuration, shape: ModelShape, short: int) -> int:
+    """The round of long prompts, and those of short ones after which the prompt cache is full."""
+    if not Engine.parse(row.engine).runs_llama_server:
+        return 1
+    kept = row.parallel * prompt_state(shape, short, row.kv_type)
+    return 2 + min(MAX_ROUNDS, row.prompt_cache_mib * MIB // kept)
 
 
 def words(count: int, seed: str) -> str:
