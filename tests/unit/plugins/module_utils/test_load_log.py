@@ -1,0 +1,67 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Real load logs of both engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.llmops.ollama.plugins.module_utils.load_log import LoadedParts, calibrate, last_load
+from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB, ModelMemory
+
+LOGS = Path(__file__).parents[2] / "fixtures/logs"
+
+
+def read(name: str) -> str:
+    return (LOGS / f"{name}.log").read_text()
+
+
+def size(mib: float) -> int:
+    return round(mib * MIB)
+
+
+def test_llama_server() -> None:
+    assert last_load(read("llama-server-0.34.0-gemma3-p2-4096-q8_0")) == LoadedParts(
+        weights=size(170.21) + size(53.79),
+        kv=size(12.75) + size(23.91),
+        compute=size(48.09),
+        output=size(2.0),
+        parallel=2,
+        context=4096,
+        batch=1024,
+    )
+
+
+def test_the_old_engines_own_models() -> None:
+    assert last_load(read("ollama-engine-0.24.0-gemma3-p2-4096-f16")) == LoadedParts(
+        weights=size(394.0), kv=size(50.2), compute=size(28.2), parallel=2, context=4096, batch=512
+    )
+
+
+def test_the_old_engines_llama_cpp() -> None:
+    # Its compute buffer of 129 MiB is left out: nearly all of it are logits that are never written.
+    assert last_load(read("ollama-llama-0.24.0-llama-p1-2048-f16")) == LoadedParts(
+        weights=size(379.05), kv=size(12.0), output=size(0.25), parallel=1, context=2048, batch=512
+    )
+
+
+def test_the_last_load_counts() -> None:
+    first, second = read("ollama-engine-0.24.0-gemma3-p2-4096-f16"), read("llama-server-0.34.0-gemma3-p2-4096-q8_0")
+    assert last_load(first + second) == last_load(second)
+    assert last_load(second + second) == last_load(second)
+
+
+@pytest.mark.parametrize("log", ["", "Listening on 127.0.0.1:11434\n", "kv cache\n"])
+def test_a_log_without_a_load(log: str) -> None:
+    assert last_load(log) is None
+
+
+def test_real_parts_replace_predicted_ones() -> None:
+    predicted = ModelMemory(weights=100, kv_full=30, kv_window=10, compute=7, output=3, runtime=50, prompt_cache=64)
+    parts = LoadedParts(weights=110, kv=80, compute=None, output=2)
+    assert calibrate(predicted, parts) == ModelMemory(
+        weights=110, kv_full=60, kv_window=20, compute=7, output=2, runtime=50, prompt_cache=64
+    )
+    assert calibrate(predicted, LoadedParts()) == predicted
+    assert calibrate(ModelMemory(), LoadedParts(kv=5)).kv_full == 5
