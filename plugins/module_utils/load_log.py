@@ -8,28 +8,39 @@ Source: the logs of Ollama 0.24 and 0.34 and, in them, of llama.cpp.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import ModelMemory
 
 # Where a load begins: everything before it belongs to an earlier one.
 _START = re.compile(r'msg="(?:starting llama-server|starting runner)"[^\n]*--model ')
+_BLOB = re.compile(r"--model \S*/blobs/(sha256-[0-9a-f]{64})")
 _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 # llama.cpp, inside of llama-server and of Ollama up to 0.24: one line for each buffer.
 _BUFFER = re.compile(r"^\s*(\w+):\s+(\S+)\s+(model|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB", re.MULTILINE)
 _BATCH = re.compile(r"^llama_context: n_ubatch\s*= (\d+)", re.MULTILINE)
 _SLOTS = re.compile(r"^llama_context: n_seq_max\s*= (\d+)", re.MULTILINE)
+_KV_TYPE = re.compile(r"^llama_kv_cache: .*? K \((\w+)\):", re.MULTILINE)
+_THREADS = re.compile(r"\bn_threads = (\d+)")
 _CELLS = re.compile(r"^llama_context: n_ctx_(?:seq|per_seq)\s*= (\d+)", re.MULTILINE)
 
 # Ollama's own engine: one line for each part, and the request that led to it.
 _PART = re.compile(r'msg="(model weights|kv cache|compute graph)" device=\S+ size="([\d.]+) ([KMGT]?i?B)"')
-_REQUEST = re.compile(r"Operation:commit .*?Parallel:(\d+) BatchSize:(\d+) .*?KvSize:(\d+) ")
+_REQUEST = re.compile(
+    r"Operation:commit .*?Parallel:(\d+) BatchSize:(\d+) .*?KvSize:(\d+) KvCacheType:(\w*) NumThreads:(\d+) "
+)
+
+# A part that is further off than this factor is not the part that was predicted.
+MAX_FACTOR = 2.0
 
 
 @dataclass(frozen=True)
 class LoadedParts:
-    """Bytes that the last load in a log allocated; None where it does not say. ``context`` is per slot, in tokens."""
+    """Bytes that the last load in a log allocated, and how it was loaded; None where the log does not say.
+
+    ``blob`` is the name of the model's file in the store, ``context`` is per slot, in tokens.
+    """
 
     weights: int | None = None
     kv: int | None = None
@@ -39,28 +50,54 @@ class LoadedParts:
     parallel: int | None = None
     context: int | None = None
     batch: int | None = None
+    threads: int | None = None
+    kv_type: str | None = None
+    blob: str | None = None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Factors from a model's predicted parts to its real ones, good for other configurations of the same model."""
+
+    weights: float = 1.0
+    kv: float = 1.0
+    recurrent: float = 1.0
+    compute: float = 1.0
+    output: float = 1.0
+
+    @classmethod
+    def of(cls, predicted: ModelMemory, parts: LoadedParts) -> Calibration:
+        """From a load's log and the prediction for the same configuration.
+
+        A part that is neither logged nor predicted, or further off than any real load was, is left as predicted.
+        """
+        factors = {}
+        for name in (field.name for field in fields(cls)):
+            real, expected = getattr(parts, name), getattr(predicted, name)
+            if real and expected and 1 / MAX_FACTOR <= real / expected <= MAX_FACTOR:
+                factors[name] = real / expected
+        return cls(**factors)
+
+    def apply(self, predicted: ModelMemory) -> ModelMemory:
+        """The prediction for any configuration of that model, with its parts scaled."""
+        return replace(
+            predicted,
+            weights=round(predicted.weights * self.weights),
+            kv_full=round(predicted.kv_full * self.kv),
+            kv_window=round(predicted.kv_window * self.kv),
+            recurrent=round(predicted.recurrent * self.recurrent),
+            compute=round(predicted.compute * self.compute),
+            output=round(predicted.output * self.output),
+        )
 
 
 def last_load(log: str) -> LoadedParts | None:
     """The last load that a server's log tells of; None where there is none."""
     starts = [found.start() for found in _START.finditer(log)]
     text = log[starts[-1] :] if starts else log
-    if _BUFFER.search(text):
-        return _llama(text)
-    return _own_engine(text)
-
-
-def calibrate(predicted: ModelMemory, parts: LoadedParts) -> ModelMemory:
-    """A prediction with what was really allocated in the place of the same parts.
-
-    The cache's two parts are scaled alike, since the log of Ollama's own engine does not tell them apart.
-    """
-    known = {name: getattr(parts, name) for name in ("weights", "recurrent", "compute", "output")}
-    known = {name: value for name, value in known.items() if value is not None}
-    if parts.kv is not None:
-        full = parts.kv * predicted.kv_full // predicted.kv if predicted.kv else parts.kv
-        known.update(kv_full=full, kv_window=parts.kv - full)
-    return replace(predicted, **known)
+    parts = _llama(text) if _BUFFER.search(text) else _own_engine(text)
+    blob = _BLOB.search(text)
+    return replace(parts, blob=blob[1]) if parts and blob else parts
 
 
 def _llama(text: str) -> LoadedParts:
@@ -78,6 +115,8 @@ def _llama(text: str) -> LoadedParts:
         parallel=_number(_SLOTS, text),
         context=_number(_CELLS, text),
         batch=_number(_BATCH, text),
+        threads=request.threads if (request := _request(text)) else _number(_THREADS, text),
+        kv_type=kv_type[1] if (kv_type := _KV_TYPE.search(text)) else None,
     )
 
 
@@ -85,15 +124,21 @@ def _own_engine(text: str) -> LoadedParts | None:
     parts = {name: _bytes(size, unit) for name, size, unit in _PART.findall(text)}
     if not parts:
         return None
+    request = _request(text) or LoadedParts()
+    return replace(
+        request, weights=parts.get("model weights"), kv=parts.get("kv cache"), compute=parts.get("compute graph")
+    )
+
+
+def _request(text: str) -> LoadedParts | None:
+    """What Ollama up to 0.24 asked its runner for."""
     request = _REQUEST.search(text)
-    parallel, batch, cells = map(int, request.groups()) if request else (0, 0, 0)
+    if not request:
+        return None
+    parallel, batch, cells, threads = (int(request[group]) for group in (1, 2, 3, 5))
+    context = cells // parallel if parallel else None
     return LoadedParts(
-        weights=parts.get("model weights"),
-        kv=parts.get("kv cache"),
-        compute=parts.get("compute graph"),
-        parallel=parallel or None,
-        context=cells // parallel if parallel else None,
-        batch=batch or None,
+        parallel=parallel, context=context, batch=batch, threads=threads or None, kv_type=request[4] or None
     )
 
 

@@ -1,8 +1,8 @@
 # Copyright (c) 2026, llmops.ollama contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The tuner's policy: the guide's table and every other number that a recommendation is made from, as data.
+"""The tuner's policy: the guide's tables and every other number that a recommendation is made from, as data.
 
-A user overrides any part of it with a mapping of the same shape; a given ``table`` replaces the whole table.
+A user overrides any part of it with a mapping of the same shape; a given list replaces the whole list.
 """
 
 from __future__ import annotations
@@ -34,15 +34,35 @@ DEFAULT_POLICY: dict[str, Any] = {
     "keep_alive": "24h",
     # Tokens of each slot. The key-value cache is parallel x this, so it must not depend on what the engine finds.
     "context_length": 4096,
+    # What it may give way to where memory is short.
+    "min_context_length": 2048,
+    # Type of the key-value cache, and whether it may become q8_0 where memory is short: half the size, a small loss.
+    "kv_type": "f16",
+    "quantized_kv": False,
+    # What the service leaves to everything else on the host: this share of memory, but not less than min_mb.
+    "reserve": {"share": 0.1, "min_mb": 1024},
+    # The same for each GPU: its driver and the engine's own context.
+    "gpu_reserve": {"share": 0.1, "min_mb": 512},
+    # Predictions are taken to be so much too low: what docs/memory-model.md found as the worst case.
+    "prediction_margin": 0.05,
+    # A recommendation this close to what the last run set is not worth a restart.
+    "tolerance": 0.05,
     # Requests that may wait for a model to load, for each slot; 8 slots give the engine's own default of 512.
     "queue_per_slot": 64,
     # Seconds. A load that stalls is given up after the request timeout, but not before the engine's own default.
     "min_load_timeout": 300,
     # Threads on the slow cores of a hybrid CPU hold the fast ones up: each step waits for the last thread.
     "efficiency_cores": False,
-    # The share of memory for the prompt caches of all loaded models, at most the engine's default for each,
+    # The share of the budget for the prompt caches of all loaded models, at most the engine's default for each,
     # in steps so that it does not change with every few megabytes.
-    "prompt_cache": {"memory_share": 0.1, "max_mb": 8192, "step_mb": 64},
+    "prompt_cache": {"memory_share": 0.25, "max_mb": 8192, "step_mb": 64},
+    # The guide's, from large to small: bits of a weight, speed against F16 and loss of quality in percent.
+    "quantizations": [
+        {"name": "F16", "bits": 16.0, "speed_gain": 0.0, "loss": 0.0},
+        {"name": "Q8_0", "bits": 8.5, "speed_gain": 15.0, "loss": 2.0},
+        {"name": "Q4_K_M", "bits": 4.9, "speed_gain": 35.0, "loss": 3.0},
+        {"name": "Q4_0", "bits": 4.5, "speed_gain": 40.0, "loss": 5.0},
+    ],
 }
 
 # Allowed range of each number.
@@ -54,9 +74,25 @@ RANGES: dict[str, tuple[float, float]] = {
     "context_length": (256, 1 << 24),
     "queue_per_slot": (1, 65536),
     "min_load_timeout": (1, 86400),
+    "min_context_length": (256, 1 << 24),
+    "prediction_margin": (0, 1),
+    "tolerance": (0, 0.5),
+    "share": (0, 0.9),
+    "min_mb": (0, 1 << 24),
     "memory_share": (0, 0.9),
     "max_mb": (0, 1 << 20),
     "step_mb": (1, 1 << 20),
+    "bits": (1, 32),
+    "speed_gain": (-100, 1000),
+    "loss": (0, 100),
+}
+
+# Form of each text: a pattern, and in words.
+TEXTS: dict[str, tuple[str, str]] = {
+    "profile": ("|".join(PROFILES), f"one of {', '.join(PROFILES)}"),
+    "keep_alive": VARIABLES["OLLAMA_KEEP_ALIVE"],
+    "kv_type": VARIABLES["OLLAMA_KV_CACHE_TYPE"],
+    "name": (r"[A-Z0-9_]+", "a quantization such as Q4_K_M"),
 }
 
 
@@ -75,6 +111,28 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Quantization:
+    """One row of the guide's comparison: bits of a weight, speed against F16 and loss of quality in percent."""
+
+    name: str
+    bits: float
+    speed_gain: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class Reserve:
+    """What is left to others: ``share`` of the whole, but not less than ``min_mb`` (MiB)."""
+
+    share: float
+    min_mb: int
+
+    def of(self, whole_mb: int) -> int:
+        """MiB of a whole (MiB), which it never exceeds."""
+        return min(whole_mb, max(int(whole_mb * self.share), self.min_mb))
+
+
+@dataclass(frozen=True)
 class PromptCache:
     memory_share: float
     max_mb: int
@@ -88,19 +146,40 @@ class Policy:
     table: tuple[Row, ...]
     keep_alive: str
     context_length: int
+    min_context_length: int
+    kv_type: str
+    quantized_kv: bool
+    reserve: Reserve
+    gpu_reserve: Reserve
+    prediction_margin: float
+    tolerance: float
     queue_per_slot: int
     min_load_timeout: int
     efficiency_cores: bool
     prompt_cache: PromptCache
+    quantizations: tuple[Quantization, ...]
 
     @classmethod
     def load(cls, overrides: Mapping[str, Any] | None = None) -> Policy:
         """The default policy with a user's changes. Raises ``InvalidInput`` that names the key and what is allowed."""
-        data = _merge(DEFAULT_POLICY, overrides or {}, "policy")
+        given = overrides or {}
+        data = _merge(DEFAULT_POLICY, given, "policy")
+        if data["min_context_length"] > data["context_length"]:
+            if isinstance(given, Mapping) and "min_context_length" in given:
+                raise InvalidInput(
+                    f"policy: min_context_length is {data['min_context_length']}, more than the context_length of "
+                    f"{data['context_length']}.",
+                    "Lower one or raise the other.",
+                    key="min_context_length",
+                )
+            data["min_context_length"] = data["context_length"]
         return cls(
             **dict(
                 data,
                 table=_table(data["table"]),
+                quantizations=_quantizations(data["quantizations"]),
+                reserve=Reserve(**data["reserve"]),
+                gpu_reserve=Reserve(**data["gpu_reserve"]),
                 prompt_cache=PromptCache(**data["prompt_cache"]),
             )
         )
@@ -142,20 +221,17 @@ def _checked(key: str, value: Any, default: Any, where: str) -> Any:
     if isinstance(default, dict):
         return _merge(default, value, where)
     if isinstance(default, list):
-        return _rows(value, where)
+        return _rows(value, default[0], where)
     if isinstance(default, bool):
         return _boolean(value, where)
     if isinstance(default, (int, float)):
         return _number(value, RANGES[key], where, whole=isinstance(default, int))
-    if key == "profile":
-        return _matching(value, "|".join(PROFILES), f"one of {', '.join(PROFILES)}", where)
-    return _matching(value, *VARIABLES["OLLAMA_KEEP_ALIVE"], where)
+    return _matching(value, *TEXTS[key], where)
 
 
-def _rows(value: Any, where: str) -> list[dict[str, Any]]:
+def _rows(value: Any, template: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         raise InvalidInput(f"{where} is {value!r}.", "It must be a list of rows.", key=where)
-    template = DEFAULT_POLICY["table"][0]
     rows = []
     for index, row in enumerate(value):
         place = f"{where}[{index}]"
@@ -186,6 +262,20 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
                     key="table",
                 )
     return table
+
+
+def _quantizations(rows: Sequence[Mapping[str, Any]]) -> tuple[Quantization, ...]:
+    """From large to small, so that the first that fits is the best that fits."""
+    found = tuple(Quantization(**row) for row in rows)
+    for index, (larger, smaller) in enumerate(zip(found, found[1:]), start=1):
+        if smaller.bits >= larger.bits:
+            raise InvalidInput(
+                f"policy: quantizations[{index}]: {smaller.name} has {smaller.bits:g} bits, {larger.name} before it "
+                f"{larger.bits:g}.",
+                "List them from large to small.",
+                key="quantizations",
+            )
+    return found
 
 
 def _number(value: Any, allowed: tuple[float, float], where: str, whole: bool) -> float:

@@ -80,10 +80,14 @@ def source_of(name: ModelName, registry: str) -> Source:
 
 @dataclass(frozen=True)
 class Layer:
-    """One blob of a model: its ``digest`` as ``sha256:<64 hex>`` and its ``size`` in bytes."""
+    """One blob of a model: its ``digest`` as ``sha256:<64 hex>`` and its ``size`` in bytes.
+
+    ``kind`` is the last part of its media type: ``model``, ``params``, ``projector``, ``adapter``, ``template``, ...
+    """
 
     digest: str
     size: int
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,12 +119,16 @@ class Manifest:
         """Bytes of the whole model."""
         return sum(blob.size for blob in self.blobs)
 
+    def of_kind(self, *kinds: str) -> list[Layer]:
+        """The layers of these kinds."""
+        return [layer for layer in self.layers if layer.kind in kinds]
+
 
 def _layer(entry: Any) -> Layer:
     digest, size = entry["digest"], entry["size"]
     if not (isinstance(digest, str) and _DIGEST.fullmatch(digest) and isinstance(size, int) and size >= 0):
         raise ValueError(f"not a layer: {entry!r}")
-    return Layer(digest, size)
+    return Layer(digest, size, str(entry.get("mediaType", "")).rpartition(".")[2])
 
 
 @dataclass(frozen=True)
@@ -172,19 +180,34 @@ class Registry:
 
     def offer(self, source: Source, manifest: Manifest, patient: bool = False) -> Offer:
         """The facts of the model's configuration, one small blob. Raises as ``manifest`` does."""
-        body = self._ask(source, f"blobs/{manifest.config.digest}", {}, patient)
-        try:
-            config = json.loads(body)
-            if not isinstance(config, dict):
-                raise ValueError("not an object")
-        except ValueError as error:
-            raise _not_a_registry(source, body) from error
+        config = self.json_blob(source, manifest.config, patient)
         return Offer(
             manifest,
             quantization=str(config.get("file_type") or ""),
             family=str(config.get("model_family") or ""),
             parameter_size=str(config.get("model_type") or ""),
         )
+
+    def json_blob(self, source: Source, layer: Layer, patient: bool = False) -> dict[str, Any]:
+        """A small blob that holds a JSON object: a configuration, parameters. Raises as ``manifest`` does."""
+        body = self._ask(source, f"blobs/{layer.digest}", {}, patient)
+        try:
+            value = json.loads(body)
+            if not isinstance(value, dict):
+                raise ValueError("not an object")
+        except ValueError as error:
+            raise _not_a_registry(source, body) from error
+        return value
+
+    def read_blob(self, source: Source, layer: Layer, offset: int, length: int) -> bytes:
+        """A range of a blob, shorter where the blob ends. Raises as ``manifest`` does.
+
+        From a server that knows no ranges the bytes before the range are read as well; the rest is not.
+        """
+        if offset >= layer.size:
+            return b""
+        last = min(offset + length, layer.size) - 1
+        return self._get(source, f"blobs/{layer.digest}", {"Range": f"bytes={offset}-{last}"}, (offset, last + 1))
 
     def _ask(self, source: Source, path: str, headers: Mapping[str, str], patient: bool) -> bytes:
         if patient:
@@ -193,11 +216,17 @@ class Registry:
             raise self._out_of_reach[source.registry]
         return self._get(source, path, headers)
 
-    def _get(self, source: Source, path: str, headers: Mapping[str, str]) -> bytes:
+    def _get(
+        self, source: Source, path: str, headers: Mapping[str, str], part: tuple[int, int] | None = None
+    ) -> bytes:
+        """The body of an answer, or of a body the ``part`` from one byte to before another."""
         name = source.name
         url = f"{source.registry}/v2/{name.namespace}/{name.model}/{path}"
+        timeout = (CONNECT_TIMEOUT, self.timeout)
         try:
-            with self._session.get(url, headers=dict(headers), timeout=(CONNECT_TIMEOUT, self.timeout)) as response:
+            with self._session.get(url, headers=dict(headers), timeout=timeout, stream=part is not None) as response:
+                if response.ok and part and response.status_code != http.client.PARTIAL_CONTENT:
+                    return bytes(response.raw.read(part[1])[part[0] :])
                 if response.ok:
                     return bytes(response.content)
                 message = error_text(response)

@@ -23,10 +23,11 @@ class Limits:
     memory_free: int | None = None
 
 
-def read_limits(files: Files, pid: str) -> Limits:
-    """The limits of a process (``self`` or a number)."""
+def read_limits(files: Files, pid: str, without: str = "") -> Limits:
+    """The limits of a process (``self`` or a number). Memory limits of the group named ``without`` are left out."""
     quotas = [quota for place in ancestors(files, pid, "cpu") for quota in _quota(files, place)]
-    memory = [limit for place in ancestors(files, pid, "memory") for limit in _memory(files, place)]
+    places = [place for place in ancestors(files, pid, "memory") if not without or not place.endswith(f"/{without}")]
+    memory = [limit for place in places for limit in _memory(files, place)]
     return Limits(
         cpus=min(quotas, default=None),
         memory=min((limit for limit, _ in memory), default=None),

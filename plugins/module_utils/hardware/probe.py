@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import shutil
 from pathlib import Path
 
-with contextlib.suppress(ImportError):  # needed on live hosts only; the module reports it
+try:
     import psutil
+except ImportError:  # a bare host, which one may ask about before anything is installed
+    psutil = None
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import read_limits, service_pid
@@ -20,20 +21,20 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.gpu import Run, read_gpus, run_command
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.memory import Memory, read_memory
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import SERVICE, own_memory_limit
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.virtualization import read_virtualization
-
-SERVICE = "ollama.service"
 
 
 def probe(root: str = "/", models_path: str | None = None, run: Run = run_command) -> Hardware:
     """Describe the host whose files lie below ``root``.
 
-    The limits are those of the running Ollama service, which may have a control group of its own, else of this process.
-    Counts of cores and sizes of memory come from psutil on the live host, from /proc and /sys below another root.
+    The limits are those of the running Ollama service, which may have a control group of its own, else of this process;
+    a memory limit that the tuning itself wrote is none of them. Counts of cores and sizes of memory come from psutil on
+    the live host, from /proc and /sys below another root and where psutil is not installed.
     ``models_path`` names the model store whose file system is measured.
     """
     files = Files(root)
-    live = root == "/"
+    live = root == "/" and psutil is not None
     pid = service_pid(files, SERVICE) or "self"
     topology = read_topology(files)
     online = topology.online
@@ -48,7 +49,9 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
     performance = min(topology.cores(topology.performance), physical)
     usable_cpus = min(len(usable), cpu_cores)
     usable_cores = min(topology.cores(usable), physical, usable_cpus)
-    limits = read_limits(files, pid)
+    limits = read_limits(files, pid, without=SERVICE)
+    memory_limits = (limits.memory, own_memory_limit(files, memory.total), memory.total)
+    memory_limit = min(limit for limit in memory_limits if limit is not None)
     available = min(memory.available, memory.total if limits.memory_free is None else limits.memory_free)
     disk, disk_free = _disk(files, models_path)
     return Hardware(
@@ -61,9 +64,7 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
         memory_mb=memory.total // MIB,
         memory_available_mb=available // MIB,
         # Having no limit is written as a very large one in places.
-        memory_limit_mb=max(1, limits.memory // MIB)
-        if limits.memory is not None and limits.memory < memory.total
-        else None,
+        memory_limit_mb=max(1, memory_limit // MIB) if memory_limit < memory.total else None,
         cpu_quota=limits.cpus if limits.cpus is not None and limits.cpus < cpu_cores else None,
         sockets=topology.sockets,
         numa_nodes=topology.numa_nodes,
@@ -71,7 +72,7 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
         disk_mb=disk,
         disk_free_mb=disk_free,
         gpus=read_gpus(files, memory.total // MIB, run),
-        architecture=platform.machine() if live else "",
+        architecture=platform.machine() if root == "/" else "",
         cpu_model=topology.model,
         virtualization=read_virtualization(files),
     )

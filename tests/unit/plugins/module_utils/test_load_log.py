@@ -7,9 +7,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.llmops.ollama.plugins.module_utils.load_log import LoadedParts, calibrate, last_load
+from ansible_collections.llmops.ollama.plugins.module_utils.load_log import Calibration, LoadedParts, last_load
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB, ModelMemory
 
+BLOB = "sha256-8b90dc09855b7fc6fe7d3bec8afbe0e27541fa3ed72eb0b3b2ea0e56f3b47d88"
 LOGS = Path(__file__).parents[2] / "fixtures/logs"
 
 
@@ -30,19 +31,37 @@ def test_llama_server() -> None:
         parallel=2,
         context=4096,
         batch=1024,
+        kv_type="q8_0",
+        blob=BLOB,
     )
 
 
 def test_the_old_engines_own_models() -> None:
     assert last_load(read("ollama-engine-0.24.0-gemma3-p2-4096-f16")) == LoadedParts(
-        weights=size(394.0), kv=size(50.2), compute=size(28.2), parallel=2, context=4096, batch=512
+        weights=size(394.0),
+        kv=size(50.2),
+        compute=size(28.2),
+        parallel=2,
+        context=4096,
+        batch=512,
+        threads=2,
+        kv_type="f16",
+        blob=BLOB,
     )
 
 
 def test_the_old_engines_llama_cpp() -> None:
     # Its compute buffer of 129 MiB is left out: nearly all of it are logits that are never written.
     assert last_load(read("ollama-llama-0.24.0-llama-p1-2048-f16")) == LoadedParts(
-        weights=size(379.05), kv=size(12.0), output=size(0.25), parallel=1, context=2048, batch=512
+        weights=size(379.05),
+        kv=size(12.0),
+        output=size(0.25),
+        parallel=1,
+        context=2048,
+        batch=512,
+        threads=2,
+        kv_type="f16",
+        blob="sha256-4ba77487b3ed12c1cfa8c41939305a608f9b6c6a7a51c696e52412f3fd64ca2e",
     )
 
 
@@ -57,11 +76,18 @@ def test_a_log_without_a_load(log: str) -> None:
     assert last_load(log) is None
 
 
-def test_real_parts_replace_predicted_ones() -> None:
+def test_real_parts_scale_predicted_ones() -> None:
     predicted = ModelMemory(weights=100, kv_full=30, kv_window=10, compute=7, output=3, runtime=50, prompt_cache=64)
-    parts = LoadedParts(weights=110, kv=80, compute=None, output=2)
-    assert calibrate(predicted, parts) == ModelMemory(
-        weights=110, kv_full=60, kv_window=20, compute=7, output=2, runtime=50, prompt_cache=64
+    calibration = Calibration.of(predicted, LoadedParts(weights=110, kv=60, compute=None, output=2))
+    assert calibration.apply(predicted) == ModelMemory(
+        weights=110, kv_full=45, kv_window=15, compute=7, output=2, runtime=50, prompt_cache=64
     )
-    assert calibrate(predicted, LoadedParts()) == predicted
-    assert calibrate(ModelMemory(), LoadedParts(kv=5)).kv_full == 5
+    assert calibration.apply(ModelMemory(weights=50, kv_full=2, runtime=9)) == ModelMemory(
+        weights=55, kv_full=3, runtime=9
+    )
+
+
+def test_what_cannot_be_true_is_left_as_predicted() -> None:
+    predicted = ModelMemory(weights=100, kv_full=30)
+    assert Calibration.of(predicted, LoadedParts(weights=7, kv=300, recurrent=5)) == Calibration()
+    assert Calibration.of(predicted, LoadedParts()).apply(predicted) == predicted

@@ -1,0 +1,88 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the files of the service's unit say: the operator's own memory limits, and what the last tuning wrote.
+
+The unit's control group shows both as one number. Without telling them apart, each run would take the limit of the run
+before for the host's and tune for a little less.
+
+Source: systemd.unit(5) for the order of files, systemd.resource-control(5) for the sizes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
+
+SERVICE = "ollama.service"
+# The drop-in that the role writes the tuned values into.
+TUNED = "50-tuning.conf"
+TUNED_PATH = f"/etc/systemd/system/{SERVICE}.d/{TUNED}"
+
+# From the highest precedence to the lowest; `systemctl set-property` writes into the first two.
+FOLDERS = (
+    "/etc/systemd/system.control",
+    "/run/systemd/system.control",
+    "/run/systemd/transient",
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
+LIMITS = ("MemoryMax", "MemoryHigh", "MemoryLimit")
+_UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
+
+
+def own_memory_limit(files: Files, memory: int, unit: str = SERVICE) -> int | None:
+    """The tightest memory limit in the unit's files that the tuning did not write. Bytes; None without one.
+
+    ``memory`` is the host's, of which a limit may be a percentage.
+    """
+    limits: dict[str, int | None] = {}
+    for path in _paths(files, unit):
+        for name, value in _assignments(files.read(path)):
+            if name in LIMITS:
+                limits[name] = parse_size(value, memory)
+    return min((limit for limit in limits.values() if limit is not None), default=None)
+
+
+def read_tuned(files: Files, path: str = TUNED_PATH) -> dict[str, str]:
+    """What the last tuning wrote: directives and environment variables, name to text. Empty before the first."""
+    values = {}
+    for name, value in _assignments(files.read(path)):
+        variable = re.fullmatch(r'"?([A-Za-z_]\w*)=(.*?)"?', value) if name == "Environment" else None
+        if variable:
+            name, value = variable.groups()
+            value = re.sub(r"\\(.)", r"\1", value).replace("%%", "%")
+        values[name] = value
+    return values
+
+
+def parse_size(text: str, memory: int) -> int | None:
+    """Bytes of ``512M``, ``1.5G``, ``40%`` (of ``memory``); None for ``infinity``, nothing, and what is no size."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([BKMGTP%]?)", text.strip())
+    if not match:
+        return None
+    number, unit = float(match.group(1)), match.group(2)
+    return int(number * memory / 100) if unit == "%" else int(number * _UNITS[unit])
+
+
+def _paths(files: Files, unit: str) -> Iterator[str]:
+    """The unit's file and its drop-ins in the order in which they are read: what is read later wins."""
+    yield from [path for path in (f"{folder}/{unit}" for folder in FOLDERS) if files.exists(path)][:1]
+    drop_ins: dict[str, str] = {}
+    for owner in (unit, "service"):  # drop-ins for all services are of lower precedence
+        for folder in FOLDERS:
+            for path in files.glob(f"{folder}/{owner}.d/*.conf"):
+                drop_ins.setdefault(path.rpartition("/")[2], path)
+    yield from (drop_ins[name] for name in sorted(drop_ins) if name != TUNED)
+
+
+def _assignments(text: str) -> Iterator[tuple[str, str]]:
+    """The settings of a unit's file, in its order."""
+    for line in text.splitlines():
+        name, equals, value = line.partition("=")
+        if equals and not line.lstrip().startswith(("#", ";", "[")):
+            yield name.strip(), value.strip()
