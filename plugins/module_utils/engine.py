@@ -20,6 +20,9 @@ PARALLEL_SINCE = (0, 1, 33)
 # Models that OLLAMA_MAX_LOADED_MODELS=0 allows for each GPU, or in all on a host without one.
 DEFAULT_LOADED_MODELS = 3
 
+# Tokens of context that OLLAMA_CONTEXT_LENGTH=0 means, by the memory of all GPUs in MiB.
+DEFAULT_CONTEXTS = ((47 * 1024, 262144), (23 * 1024, 32768), (0, 4096))
+
 # Setting any of these to a device that does not exist hides all devices of its kind.
 GPU_VISIBILITY = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES")
 NO_DEVICE = "-1"
@@ -122,6 +125,11 @@ class Engine:
         return (
             "Ollama 0.30 or newer (assumed)" if self.version is None else "Ollama " + ".".join(map(str, self.version))
         )
+
+
+def default_context(gpu_mb: int) -> int:
+    """The context (tokens) that the engine chooses by itself."""
+    return next(tokens for least, tokens in DEFAULT_CONTEXTS if gpu_mb >= least)
 
 
 def check_variable(name: str, value: str) -> None:

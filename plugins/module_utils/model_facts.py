@@ -1,6 +1,6 @@
 # Copyright (c) 2026, llmops.ollama contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What declared models are made of: asked of the server that has them, else of the registry, before anything is pulled."""
+"""What declared models are made of: asked of the server that has them, else of the registry, before a pull."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ class Declared:
         if isinstance(entry, str):
             return cls(ModelName.parse(entry))
         if not isinstance(entry, Mapping):
-            raise InvalidInput(f"{place} is {entry!r}.", f"Give a name, or a mapping with {', '.join(KEYS)}.", key=place)
+            raise InvalidInput(
+                f"{place} is {entry!r}.", f"Give a name, or a mapping with {', '.join(KEYS)}.", key=place
+            )
         unknown = [str(key) for key in entry if key not in KEYS]
         if unknown or not isinstance(entry.get("name"), str):
             what = f"unknown key {unknown[0]!r}" if unknown else "name is missing"
@@ -122,10 +124,13 @@ class Lookup:
         manifest = registry.manifest(source)
         weights = manifest.of_kind("model")
         if not weights:
-            raise UnexpectedAnswer(f"{source.registry} has {name} without a GGUF file.", "Choose a model in GGUF format.")
+            raise UnexpectedAnswer(
+                f"{source.registry} has {name} without a GGUF file.", "Choose a model in GGUF format."
+            )
         offer = registry.offer(source, manifest)
         header = read_header(
-            lambda offset, length: registry.read_blob(source, weights[0], offset, length), f"{name} at {source.registry}"
+            lambda offset, length: registry.read_blob(source, weights[0], offset, length),
+            f"{name} at {source.registry}",
         )
         shape = from_header(header, offer.quantization, offer.family)
         beside = sum(layer.size for layer in manifest.of_kind(*LOADED_LAYERS))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
@@ -87,6 +88,7 @@ class ModelShape:
     recurrent_bytes: int = 0  # of one slot
     is_embedding: bool = False
     family: str = ""
+    parameters: int = 0  # elements of all tensors; 0 where they are not known
 
     @property
     def single_slot(self) -> bool:
@@ -137,6 +139,8 @@ class _Keys:
     def __init__(self, metadata: Mapping[str, Any]) -> None:
         self.architecture = str(metadata.get("general.architecture") or "")
         self._metadata = metadata
+        count: Any = metadata.get("general.parameter_count")
+        self.parameter_count = int(count) if _is_number(count) else 0
         if not self.architecture:
             raise InvalidInput("The metadata has no general.architecture.", "Give the file of a language model.")
 
@@ -205,6 +209,7 @@ def _shape(
         recurrent_bytes=_recurrent_bytes(keys, count),
         is_embedding=keys.get("pooling_type") is not None,
         family=family,
+        parameters=sum(prod(tensor.shape) for tensor in tensors) or keys.parameter_count,
     )
 
 

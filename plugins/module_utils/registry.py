@@ -216,9 +216,7 @@ class Registry:
             raise self._out_of_reach[source.registry]
         return self._get(source, path, headers)
 
-    def _get(
-        self, source: Source, path: str, headers: Mapping[str, str], part: tuple[int, int] | None = None
-    ) -> bytes:
+    def _get(self, source: Source, path: str, headers: Mapping[str, str], part: tuple[int, int] | None = None) -> bytes:
         """The body of an answer, or of a body the ``part`` from one byte to before another."""
         name = source.name
         url = f"{source.registry}/v2/{name.namespace}/{name.model}/{path}"

@@ -2,14 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """From a host and a policy to settings of the Ollama service, each with the rule and the reason behind it.
 
-A recommender looks at the situation and yields what it has to say; nothing is an answer too. They run in order, and a
-later one sees what the earlier ones settled. What the user set in the environment always wins.
+What depends on memory is planned first, as one (memory_plan.py). Then recommenders look at the situation and yield what
+they have to say; nothing is an answer too. They run in order, and a later one sees what the earlier ones settled. What
+the user set in the environment always wins.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable, Union
 
@@ -19,10 +20,21 @@ from ansible_collections.llmops.ollama.plugins.module_utils.engine import (
     NO_DEVICE,
     Engine,
     check_variable,
+    default_context,
     variable_problem,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import PROMPT_CACHE_MIB
+from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import (
+    Budget,
+    Configuration,
+    Levers,
+    MemoryPlan,
+    Planner,
+    Workload,
+)
+from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import ModelShape
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import PROFILES, REQUEST_TIMEOUT, Policy, Row
 
 Value = Union[int, str]
@@ -34,6 +46,9 @@ PROFILE_CHOICES = (AUTO, *PROFILES, OFF)
 # Rules of settings that the user asked for, which stay when tuning is off.
 EXPLICIT = "explicit"
 OPTION = "option"
+# What was given up for memory; what the last run set and is close enough.
+BUDGET = "memory-budget"
+KEPT = "tolerance"
 
 NUM_GPU_RANGE = (-1, 999)
 REQUEST_TIMEOUT_RANGE = (1, 86400)
@@ -41,13 +56,18 @@ REQUEST_TIMEOUT_RANGE = (1, 86400)
 
 @dataclass(frozen=True)
 class Recommendation:
-    """One setting. ``variable`` is the environment variable that enforces it; None: the reason says what does."""
+    """One setting, and what enforces it: an environment variable, a directive of the unit (MiB), a model's parameter.
+
+    Where it is none of them the reason says what it is.
+    """
 
     key: str
     value: Value
     rule: str
     reason: str
     variable: str | None = None
+    directive: str | None = None
+    parameter: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,18 +107,35 @@ class Intent:
 
 @dataclass(frozen=True)
 class Tuning:
-    """The outcome. ``environment`` is complete: the recommended variables and the user's own."""
+    """The outcome. ``environment`` is complete: the recommended variables and the user's own.
+
+    ``directives`` are the unit's, ``model_parameters`` every model's. ``gpu``: models must be on GPUs entirely.
+    """
 
     profile: str
     recommendations: tuple[Recommendation, ...]
     environment: Mapping[str, str]
     warnings: tuple[str, ...]
+    memory: MemoryPlan
+    gpu: bool = False
+
+    @property
+    def directives(self) -> dict[str, str]:
+        return {each.directive: f"{each.value}M" for each in self.recommendations if each.directive}
+
+    @property
+    def model_parameters(self) -> dict[str, Value]:
+        return {each.parameter: each.value for each in self.recommendations if each.parameter}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for Ansible."""
         return {
             "profile": self.profile,
             "environment": dict(self.environment),
+            "directives": self.directives,
+            "model_parameters": self.model_parameters,
+            "memory": self.memory.to_dict(),
+            "gpu": self.gpu,
             "recommendations": [dataclasses.asdict(recommendation) for recommendation in self.recommendations],
             "warnings": list(self.warnings),
         }
@@ -106,17 +143,29 @@ class Tuning:
 
 @dataclass
 class Situation:
-    """What recommenders decide on; ``settled`` grows as they do."""
+    """What recommenders decide on; ``settled`` grows as they do. ``tuned`` is what the last run wrote, name to text.
+
+    ``computed`` is what would be planned for if the user had set nothing.
+    """
 
     hardware: Hardware
     policy: Policy
     intent: Intent
     row: Row
+    workload: Workload
+    tuned: Mapping[str, str]
+    plan: MemoryPlan
+    computed: Configuration
     settled: dict[str, Recommendation] = field(default_factory=dict)
 
     @property
     def engine(self) -> Engine:
         return self.intent.engine
+
+    @property
+    def gave_way(self) -> Configuration:
+        """What was wanted in the place of the plan's configuration; that itself where nothing had to give way."""
+        return self.plan.wanted or self.plan.configuration
 
     def number(self, key: str) -> int:
         """A settled whole number."""
@@ -128,17 +177,53 @@ class Situation:
         if name is not None and name in self.intent.environment:
             text = self.intent.environment[name]
             value: Value = int(text) if isinstance(recommendation.value, int) else text
-            agrees = "which is also" if value == recommendation.value else "instead of"
-            reason = f"{name} is set in the environment given, {agrees} the computed {recommendation.value}."
-            recommendation = Recommendation(recommendation.key, value, EXPLICIT, reason, name)
+            # The plan has already taken over what the user set.
+            key = PLANNED.get(recommendation.key)
+            computed = getattr(self.computed, key) if key else recommendation.value
+            agrees = "which is also" if value == computed else "instead of"
+            reason = f"{name} is set in the environment given, {agrees} the computed {computed}."
+            recommendation = dataclasses.replace(recommendation, value=value, rule=EXPLICIT, reason=reason)
         self.settled[recommendation.key] = recommendation
 
+    def keep(self, name: str | None, value: int) -> int:
+        """The last run's value of a variable or directive where it is close to the new one."""
+        text = self.tuned.get(name or "", "").rstrip("M")
+        old = int(text) if text.isdigit() else value
+        return old if abs(old - value) <= self.policy.tolerance * old else value
 
-def recommend(hardware: Hardware, policy: Policy, intent: Intent) -> Tuning:
-    """Recommend settings. Raises ``InvalidInput`` for a profile that the policy's table does not have."""
+
+# What the plan decides: recommendation to field of the configuration.
+PLANNED = {
+    "parallel": "parallel",
+    "max_loaded_models": "loaded_models",
+    "context_length": "context",
+    "kv_cache_type": "kv_type",
+    "prompt_cache_mb": "prompt_cache_mib",
+}
+
+
+def recommend(
+    hardware: Hardware,
+    policy: Policy,
+    intent: Intent,
+    workload: Workload | None = None,
+    tuned: Mapping[str, str] | None = None,
+) -> Tuning:
+    """Recommend settings. Raises ``InvalidInput`` for a profile that the policy's table does not have.
+
+    ``tuned`` is what the last run wrote (``hardware.unit.read_tuned``): numbers that hardly differ from it are kept.
+    """
     named = None if intent.profile in (AUTO, OFF) else intent.profile
     row = policy.best_row(hardware.cpus, hardware.usable_memory_gb, named)
-    situation = Situation(hardware, policy, intent, row)
+    workload, tuned = workload or Workload(), tuned or {}
+    use_gpus = intent.num_gpu != 0
+    budget = Budget.of(hardware, policy, use_gpus, _megabytes(tuned.get("MemoryHigh", "")))
+    planner = Planner(workload, intent.engine, budget, policy)
+    plan, computed = (
+        planner.plan(_levers(hardware, policy, environment, row, workload, budget), _tuned_numbers(tuned))
+        for environment in (intent.environment, {})
+    )
+    situation = Situation(hardware, policy, intent, row, workload, tuned, plan, computed.configuration)
     for recommender in RECOMMENDERS:
         for recommendation in recommender(situation):
             situation.settle(recommendation)
@@ -152,10 +237,65 @@ def recommend(hardware: Hardware, policy: Policy, intent: Intent) -> Tuning:
         recommendations=recommendations,
         environment=dict(sorted(environment.items())),
         warnings=tuple(warning for check in CHECKS for warning in check(situation)),
+        memory=plan,
+        gpu=plan.on_gpu and bool(plan.models),
     )
 
 
+def _levers(
+    hardware: Hardware, policy: Policy, environment: Mapping[str, str], row: Row, workload: Workload, budget: Budget
+) -> Levers:
+    """What the plan may choose from; what the user set leaves no choice."""
+
+    def explicit(name: str) -> int | None:
+        return int(environment[name]) if name in environment else None
+
+    loaded = explicit("OLLAMA_MAX_LOADED_MODELS")
+    if loaded is None:
+        loaded_models: Sequence[int] = range(workload.count or row.loaded_models, 0, -1)
+    else:
+        loaded_models = [loaded or DEFAULT_LOADED_MODELS * max(1, len(hardware.gpus))]
+    parallel = explicit("OLLAMA_NUM_PARALLEL")
+    context = explicit("OLLAMA_CONTEXT_LENGTH")
+    if context == 0:
+        context = default_context(sum(gpu.memory_mb or 0 for gpu in hardware.gpus if gpu.offloads))
+    kv_type = environment.get("OLLAMA_KV_CACHE_TYPE")
+    smaller = ["q8_0"] if policy.quantized_kv and policy.kv_type == "f16" else []
+    cache = explicit("LLAMA_ARG_CACHE_RAM")
+    if cache is not None and cache < 0:  # no limit
+        cache = max(PROMPT_CACHE_MIB, budget.main)
+    share = int(budget.main * policy.prompt_cache.memory_share / loaded_models[0])
+    return Levers(
+        loaded_models=loaded_models,
+        parallel=range(row.parallel, 0, -1) if parallel is None else [parallel],
+        kv_type=[policy.kv_type, *smaller] if kv_type is None else [kv_type],
+        context=_halves(policy.context_length, policy.min_context_length) if context is None else [context],
+        prompt_cache_mib=min(policy.prompt_cache.max_mb, share) if cache is None else cache,
+        prompt_cache_step=policy.prompt_cache.step_mb,
+        prompt_cache_fixed=cache is not None,
+    )
+
+
+def _halves(value: int, least: int) -> list[int]:
+    """A value, its half, and so on down to the least."""
+    return [value, *(_halves(max(least, value // 2), least) if value > least else [])]
+
+
+def _tuned_numbers(tuned: Mapping[str, str]) -> dict[str, int]:
+    names = {
+        "parallel": "OLLAMA_NUM_PARALLEL",
+        "context": "OLLAMA_CONTEXT_LENGTH",
+        "prompt_cache_mib": "LLAMA_ARG_CACHE_RAM",
+    }
+    return {key: int(tuned[name]) for key, name in names.items() if tuned.get(name, "").isdigit()}
+
+
+def _megabytes(text: str) -> int | None:
+    return int(text[:-1]) if text.endswith("M") and text[:-1].isdigit() else None
+
+
 def _parallel(at: Situation) -> Iterator[Recommendation]:
+    slots, wanted = at.plan.configuration.parallel, at.gave_way.parallel
     reason = f"{_size(at.hardware)}: row {at.row.profile}"
     above = at.policy.row_above(at.row)
     if at.intent.profile not in (AUTO, OFF):
@@ -164,12 +304,27 @@ def _parallel(at: Situation) -> Iterator[Recommendation]:
         reason += f"; the next one, {above.profile}, starts at {above.min_cores} CPUs and {above.min_memory_gb:g} GB."
     else:
         reason += ", the highest."
-    yield Recommendation("parallel", at.row.parallel, "table", reason, "OLLAMA_NUM_PARALLEL")
+    if slots < wanted:
+        reason += f" Lowered from {wanted}: {_shortage(at.plan)}."
+    elif at.plan.models:
+        reason += f" In the worst case {at.plan.planned_mb} of {at.plan.budget.main} MiB are taken."
+    single = [planned.model for planned in at.plan.models if planned.model.shape.single_slot]
+    if slots > 1 and single:
+        families = ", ".join(f"{model.name} ({_kind(model.shape)})" for model in single)
+        reason += f" The engine gives one slot to {families}, whatever is set."
+    yield Recommendation("parallel", slots, BUDGET if slots < wanted else "table", reason, "OLLAMA_NUM_PARALLEL")
 
 
 def _loaded_models(at: Situation) -> Iterator[Recommendation]:
-    reason = f"Row {at.row.profile}: models share the memory, and each stays in it for the whole keep-alive time."
-    yield Recommendation("max_loaded_models", at.row.loaded_models, "policy", reason, "OLLAMA_MAX_LOADED_MODELS")
+    loaded, wanted = at.plan.configuration.loaded_models, at.gave_way.loaded_models
+    rule = "policy"
+    if loaded < wanted:
+        rule, reason = BUDGET, f"Not all {wanted} declared models fit together: {_shortage(at.plan)}."
+    elif at.workload.count:
+        rule, reason = "models", "As many as are declared: each stays in memory for the whole keep-alive time."
+    else:
+        reason = f"Row {at.row.profile}: models share the memory, and each stays in it for the whole keep-alive time."
+    yield Recommendation("max_loaded_models", loaded, rule, reason, "OLLAMA_MAX_LOADED_MODELS")
 
 
 def _queue(at: Situation) -> Iterator[Recommendation]:
@@ -186,12 +341,28 @@ def _keep_alive(at: Situation) -> Iterator[Recommendation]:
 
 
 def _context_length(at: Situation) -> Iterator[Recommendation]:
-    tokens = at.policy.context_length
+    tokens, wanted = at.plan.configuration.context, at.gave_way.context
     slots = at.number("parallel")
-    reason = (
-        f"Set, so that the key-value cache ({slots} x {tokens} tokens) does not depend on what the engine would choose."
-    )
-    yield Recommendation("context_length", tokens, "policy", reason, "OLLAMA_CONTEXT_LENGTH")
+    if tokens < wanted:
+        rule, reason = BUDGET, f"Lowered from {wanted}: {_shortage(at.plan)}."
+    else:
+        rule = "policy"
+        reason = (
+            f"Set, so that the key-value cache ({slots} x {tokens} tokens) does not depend on what the engine would "
+            "choose."
+        )
+    yield Recommendation("context_length", tokens, rule, reason, "OLLAMA_CONTEXT_LENGTH")
+
+
+def _kv_cache(at: Situation) -> Iterator[Recommendation]:
+    kind, wanted = at.plan.configuration.kv_type, at.gave_way.kv_type
+    if kind != wanted:
+        rule, reason = BUDGET, f"Half the size of {wanted}, as the policy allows: {_shortage(at.plan)}."
+    else:
+        rule, reason = "policy", "Type of the key-value cache; a smaller one is a small loss of quality."
+    yield Recommendation("kv_cache_type", kind, rule, reason, "OLLAMA_KV_CACHE_TYPE")
+    reason = "Attention without a matrix of all scores takes less memory, and a quantized cache needs it."
+    yield Recommendation("flash_attention", 1, "policy", reason, "OLLAMA_FLASH_ATTENTION")
 
 
 def _gpu(at: Situation) -> Iterator[Recommendation]:
@@ -213,7 +384,8 @@ def _gpu(at: Situation) -> Iterator[Recommendation]:
     else:
         amount = "all layers; the engine does so by itself where they fit" if wanted < 0 else f"{wanted} layers"
         how = "" if wanted < 0 else ": enforced by the model parameter num_gpu, for which there is no variable"
-        yield Recommendation("num_gpu", wanted, OPTION, f"On the GPU go {amount}{how}.")
+        parameter = None if wanted < 0 else "num_gpu"
+        yield Recommendation("num_gpu", wanted, OPTION, f"On the GPU go {amount}{how}.", parameter=parameter)
 
 
 def _timeouts(at: Situation) -> Iterator[Recommendation]:
@@ -241,23 +413,40 @@ def _threads(at: Situation) -> Iterator[Recommendation]:
         rule, reason = "cpu-quota", f"The CPU quota allows {_amount(host.cpu_quota or 0)} of {cores} {kind}"
     else:
         rule, reason = "physical-cores", f"One for each of the {cores} {kind} that may be used"
+        if cores == 1:
+            reason = f"There is one {kind[:-1]} that may be used"
     variable = at.engine.threads_variable
     how = f"{at.engine} takes them from {variable}" if variable else f"{at.engine} takes the model parameter num_thread"
-    yield Recommendation(
-        "threads", threads, rule, f"{reason}; the engine looks at neither its quota nor its affinity. {how}.", variable
-    )
+    kept = at.keep(variable, threads)
+    if kept != threads:
+        rule, reason = KEPT, f"{reason}, which is close to what is set"
+    reason += f"; the engine looks at neither its quota nor its affinity. {how}."
+    yield Recommendation("threads", kept, rule, reason, variable, parameter=None if variable else "num_thread")
 
 
 def _prompt_cache(at: Situation) -> Iterator[Recommendation]:
     variable = at.engine.prompt_cache_variable
     if not variable:
         return
-    cache = at.policy.prompt_cache
-    models = at.number("max_loaded_models") or DEFAULT_LOADED_MODELS * max(1, len(at.hardware.gpus))
-    share = int(at.hardware.usable_memory_mb * cache.memory_share / models)
-    size = min(cache.max_mb, share // cache.step_mb * cache.step_mb)
-    reason = f"MiB for each of up to {models} models, {cache.memory_share:.0%} of memory in all: it grows after load."
-    yield Recommendation("prompt_cache_mb", size, "memory-share", reason, variable)
+    cache, models = at.policy.prompt_cache, at.number("max_loaded_models")
+    size = at.plan.configuration.prompt_cache_mib
+    reason = f"MiB for each of up to {models} models, at most {cache.memory_share:.0%} of the budget in all"
+    if size < cache.step_mb:
+        reason = "The budget leaves none"
+    yield Recommendation(
+        "prompt_cache_mb", size, "memory-share", f"{reason}: the engine fills it after the load.", variable
+    )
+
+
+def _limits(at: Situation) -> Iterator[Recommendation]:
+    budget = at.plan.budget
+    if budget.main <= 0:
+        return
+    reason = f"{at.hardware.usable_memory_mb} MiB without the reserve of {budget.reserve} MiB for everything else."
+    yield Recommendation("memory_high_mb", budget.main, BUDGET, f"The budget: {reason}", directive="MemoryHigh")
+    reason = "The budget and half of the reserve: beyond it the service is ended, and not another one on the host."
+    most = min(at.keep("MemoryMax", budget.main + budget.reserve // 2), at.hardware.usable_memory_mb)
+    yield Recommendation("memory_max_mb", most, BUDGET, reason, directive="MemoryMax")
 
 
 RECOMMENDERS: tuple[Callable[[Situation], Iterator[Recommendation]], ...] = (
@@ -266,10 +455,12 @@ RECOMMENDERS: tuple[Callable[[Situation], Iterator[Recommendation]], ...] = (
     _queue,
     _keep_alive,
     _context_length,
+    _kv_cache,
     _gpu,
     _timeouts,
     _threads,
     _prompt_cache,
+    _limits,
 )
 
 
@@ -306,12 +497,58 @@ def _check_gpu(at: Situation) -> Iterator[str]:
             yield f"num_gpu is 0, but {name} is set to {at.intent.environment[name]!r}: the GPU may still be used."
 
 
+def _check_memory(at: Situation) -> Iterator[str]:
+    plan = at.plan
+    if at.hardware.gpus and plan.budget.gpu and plan.models and not plan.on_gpu:
+        yield f"The models do not fit into the GPUs' memory of {plan.budget.gpu} MiB: a part of them runs on the CPU."
+    if plan.fits:
+        return
+    host = at.hardware
+    budget = (
+        f"the budget is {plan.budget.main} MiB ({host.usable_memory_mb} MiB of memory without the reserve of "
+        f"{plan.budget.reserve} MiB)"
+    )
+    explicit = [name for name in MEMORY_VARIABLES if name in at.intent.environment]
+    if explicit:
+        yield (
+            f"With {', '.join(f'{name}={at.intent.environment[name]}' for name in explicit)} the models take up to "
+            f"{plan.planned_mb} MiB, and {budget}. {plan.advice}".rstrip()
+        )
+    else:
+        yield (
+            f"The models do not fit: {_list(plan)} take up to {plan.planned_mb} MiB with one slot of "
+            f"{plan.configuration.context} tokens, and {budget}. {plan.advice}".rstrip()
+        )
+
+
+MEMORY_VARIABLES = (
+    "OLLAMA_NUM_PARALLEL",
+    "OLLAMA_CONTEXT_LENGTH",
+    "OLLAMA_MAX_LOADED_MODELS",
+    "OLLAMA_KV_CACHE_TYPE",
+    "LLAMA_ARG_CACHE_RAM",
+)
+
+
 CHECKS: tuple[Callable[[Situation], Iterator[str]], ...] = (
     _check_profile,
     _check_environment,
     _check_parallel,
     _check_gpu,
+    _check_memory,
 )
+
+
+def _shortage(plan: MemoryPlan) -> str:
+    return f"up to {plan.wanted_mb} MiB would be taken, and the budget is {plan.budget.main} MiB"
+
+
+def _list(plan: MemoryPlan) -> str:
+    return ", ".join(f"{planned.model.name} {planned.model.shape.quantization}".strip() for planned in plan.models)
+
+
+def _kind(shape: ModelShape) -> str:
+    return "an embedding model" if shape.is_embedding else f"family {shape.family or shape.architecture}"
 
 
 def _check_range(key: str, value: int | None, allowed: tuple[float, float]) -> None:

@@ -4,15 +4,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
 from pathlib import Path
 
-try:
+with contextlib.suppress(ImportError):  # a bare host, which one may ask about before anything is installed
     import psutil
-except ImportError:  # a bare host, which one may ask about before anything is installed
-    psutil = None
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import read_limits, service_pid
@@ -34,7 +33,7 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
     ``models_path`` names the model store whose file system is measured.
     """
     files = Files(root)
-    live = root == "/" and psutil is not None
+    live = root == "/" and "psutil" in globals()
     pid = service_pid(files, SERVICE) or "self"
     topology = read_topology(files)
     online = topology.online

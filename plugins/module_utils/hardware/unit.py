@@ -54,9 +54,9 @@ def read_tuned(files: Files, path: str = TUNED_PATH) -> dict[str, str]:
     for name, value in _assignments(files.read(path)):
         variable = re.fullmatch(r'"?([A-Za-z_]\w*)=(.*?)"?', value) if name == "Environment" else None
         if variable:
-            name, value = variable.groups()
-            value = re.sub(r"\\(.)", r"\1", value).replace("%%", "%")
-        values[name] = value
+            values[variable[1]] = re.sub(r"\\(.)", r"\1", variable[2]).replace("%%", "%")
+        else:
+            values[name] = value
     return values
 
 

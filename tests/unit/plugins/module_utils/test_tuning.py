@@ -141,10 +141,12 @@ BALANCED = host(8, 32 * GIB)
 def test_everything_for_one_host() -> None:
     tuning = tune(BALANCED, engine_version="0.34.0")
     assert tuning.environment == {
-        "LLAMA_ARG_CACHE_RAM": "1600",  # a tenth of 32768 MiB for two models, in steps of 64
+        "LLAMA_ARG_CACHE_RAM": "3648",  # a quarter of the budget of 29492 MiB for two models, in steps of 64
         "LLAMA_ARG_THREADS": "8",
         "OLLAMA_CONTEXT_LENGTH": "4096",
+        "OLLAMA_FLASH_ATTENTION": "1",
         "OLLAMA_KEEP_ALIVE": "24h",
+        "OLLAMA_KV_CACHE_TYPE": "f16",
         "OLLAMA_LOAD_TIMEOUT": "300s",
         "OLLAMA_MAX_LOADED_MODELS": "2",
         "OLLAMA_MAX_QUEUE": "256",
@@ -154,6 +156,8 @@ def test_everything_for_one_host() -> None:
     assert values["request_timeout"] == (300, None)
     assert values["num_gpu"] == (0, None)
     assert values["threads"] == (8, "LLAMA_ARG_THREADS")
+    assert tuning.directives == {"MemoryHigh": "29492M", "MemoryMax": "31130M"}  # a tenth is left, or half of it
+    assert tuning.model_parameters == {}
 
 
 def test_the_prompt_cache_never_exceeds_what_the_engine_takes_itself() -> None:
@@ -164,7 +168,8 @@ def test_an_engine_without_the_variables_gets_them_another_way() -> None:
     tuning = tune(BALANCED, engine_version="0.24.0")
     assert not [name for name in tuning.environment if name.startswith("LLAMA_ARG")]
     threads = by_key(tuning)["threads"]
-    assert (threads.value, threads.variable) == (8, None)
+    assert (threads.value, threads.variable, threads.parameter) == (8, None, "num_thread")
+    assert tuning.model_parameters == {"num_thread": 8}
     assert "model parameter num_thread" in threads.reason
     assert "prompt_cache_mb" not in by_key(tuning)
 
@@ -191,7 +196,9 @@ def test_a_named_profile_is_taken_with_a_warning_above_the_host(profile: str, pa
 
 
 def test_off_leaves_only_what_the_user_asked_for() -> None:
-    assert tune(BALANCED, profile="off") == Tuning("off", (), {}, ())
+    off = tune(BALANCED, profile="off")
+    assert (off.profile, off.recommendations, off.environment, off.warnings) == ("off", (), {}, ())
+    assert (off.directives, off.model_parameters) == ({}, {})
     environment = {"OLLAMA_NUM_PARALLEL": 3, "OLLAMA_ORIGINS": "*"}
     tuning = tune(BALANCED, profile="off", num_gpu=0, request_timeout=600, environment=environment)
     assert tuning.environment == {
@@ -218,7 +225,7 @@ def test_what_the_user_set_wins_and_the_rest_fits_it() -> None:
     assert (parallel.value, parallel.rule) == (2, EXPLICIT)
     assert "computed 4" in parallel.reason
     assert tuning.environment["OLLAMA_MAX_QUEUE"] == "128"
-    assert tuning.environment["LLAMA_ARG_CACHE_RAM"] == "3264"
+    assert tuning.environment["LLAMA_ARG_CACHE_RAM"] == "7360"
     assert tuning.environment["OLLAMA_NOPRUNE"] == "true"
     assert tuning.warnings == ()
 
@@ -232,7 +239,7 @@ def test_more_parallel_than_the_row_is_kept_with_a_warning() -> None:
 def test_the_engines_own_number_of_models_is_counted_for_the_prompt_cache() -> None:
     gpus = [{"vendor": "nvidia", "memory_mb": 24576}]
     tuning = tune(host(8, 32 * GIB, gpus=gpus), environment={"OLLAMA_MAX_LOADED_MODELS": 0})
-    assert tuning.environment["LLAMA_ARG_CACHE_RAM"] == "1088"  # a tenth of 32768 MiB for three models
+    assert tuning.environment["LLAMA_ARG_CACHE_RAM"] == "2432"  # a quarter of 29492 MiB for three models
 
 
 @pytest.mark.parametrize(

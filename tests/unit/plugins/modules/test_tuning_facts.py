@@ -12,6 +12,7 @@ import pytest
 
 Run = Callable[..., dict[str, Any]]
 
+FIELDS = {"key", "value", "rule", "reason", "variable", "directive", "parameter"}
 BALANCED = {"cpu_cores": 8, "memory_mb": 32768}
 
 
@@ -19,10 +20,20 @@ def test_this_host(run_module: Run) -> None:
     result = run_module("tuning_facts", models_path="/", engine_version="0.34.0")
     assert result["changed"] is False
     facts = result["ansible_facts"]["ollama_tuning"]
-    assert set(facts) == {"profile", "environment", "recommendations", "hardware", "warnings"}
+    assert set(facts) == {
+        "profile",
+        "environment",
+        "directives",
+        "model_parameters",
+        "memory",
+        "gpu",
+        "recommendations",
+        "hardware",
+        "warnings",
+    }
     assert facts["hardware"]["disk_mb"] > 0
     assert all(isinstance(value, str) for value in facts["environment"].values())
-    assert all(set(each) == {"key", "value", "rule", "reason", "variable"} for each in facts["recommendations"])
+    assert all(set(each) == FIELDS for each in facts["recommendations"])
 
 
 def test_a_host_that_is_elsewhere_needs_no_psutil(run_module: Run, monkeypatch: pytest.MonkeyPatch) -> None:

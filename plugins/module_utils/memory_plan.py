@@ -1,0 +1,313 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From one memory budget: slots, context, type of the key-value cache, prompt cache and loaded models, solved together.
+
+The plan goes down a path from what is wanted most to what is wanted least, and takes the first configuration whose
+worst case fits. Each lever is pulled to its end before the next one is touched: prompt cache, loaded models, slots,
+type of the cache, context. Since a bigger budget only ends the way down earlier, it never means fewer slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import Engine
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import MIB, Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.load_log import Calibration
+from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import (
+    Load,
+    MemoryPrediction,
+    ModelMemory,
+    effective_context,
+    effective_parallel,
+    predict,
+)
+from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Model
+from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import ModelShape
+from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy, Quantization
+
+# Quantizations below eight bits keep the embeddings, which small models mostly consist of, in about so many bits.
+EMBEDDING_BITS = 8.5
+
+
+@dataclass(frozen=True)
+class Budget:
+    """MiB. ``main`` is what the service may take of main memory, ``gpu`` what its models may take of all GPUs' own."""
+
+    main: int
+    reserve: int
+    gpu: int = 0
+
+    @classmethod
+    def of(cls, hardware: Hardware, policy: Policy, use_gpus: bool, tuned_main: int | None = None) -> Budget:
+        """What is left of a host's memory; ``tuned_main``, the last run's budget, stays where it is close enough."""
+        usable = hardware.usable_memory_mb
+        main = usable - policy.reserve.of(usable)
+        if tuned_main and abs(tuned_main - main) <= policy.tolerance * main:
+            main = tuned_main
+        cards = [gpu.memory_mb or 0 for gpu in hardware.gpus if gpu.offloads and not gpu.integrated]
+        free = sum(size - policy.gpu_reserve.of(size) for size in cards)
+        return cls(main, usable - main, free if use_gpus else 0)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """How the server would be set up: what the levers decide. ``prompt_cache_mib`` is for each loaded model."""
+
+    loaded_models: int
+    parallel: int
+    kv_type: str
+    context: int
+    prompt_cache_mib: int
+
+
+@dataclass(frozen=True)
+class Levers:
+    """The values that each lever may take, from the most wanted one on; one that the user set has only that one.
+
+    ``prompt_cache_mib`` and ``prompt_cache_step`` bound and divide what the prompt caches may take of the budget.
+    """
+
+    loaded_models: Sequence[int]
+    parallel: Sequence[int]
+    kv_type: Sequence[str]
+    context: Sequence[int]
+    prompt_cache_mib: int = 0
+    prompt_cache_step: int = 64
+    prompt_cache_fixed: bool = False
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One model as it would be loaded, and the memory that it takes."""
+
+    model: Model
+    slots: int
+    context: int
+    memory: ModelMemory
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for Ansible. Sizes in MiB."""
+        shape, memory = self.model.shape, self.memory
+        return {
+            "name": self.model.name,
+            "architecture": shape.architecture,
+            "quantization": shape.quantization,
+            "source": self.model.source,
+            "slots": self.slots,
+            "context": self.context,
+            "weights_mb": _mib(memory.weights),
+            "kv_mb": _mib(memory.kv),
+            "compute_mb": _mib(memory.compute + memory.output + memory.recurrent),
+            "runtime_mb": _mib(memory.runtime),
+            "growth_mb": _mib(memory.growth),
+            "peak_mb": _mib(memory.peak),
+        }
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """A configuration, and what it takes in the worst case. Sizes in MiB.
+
+    ``planned`` is the prediction for the largest models that may be loaded together, with the policy's margin;
+    ``on_gpu`` says that their weights and caches are planned on GPUs. ``wanted`` is what memory had to be short of.
+    """
+
+    budget: Budget
+    configuration: Configuration
+    fits: bool
+    planned_mb: int
+    predicted_mb: int
+    on_gpu: bool
+    models: tuple[Planned, ...] = ()
+    wanted: Configuration | None = None
+    wanted_mb: int = 0
+    advice: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for Ansible."""
+        return {
+            "budget_mb": self.budget.main,
+            "reserve_mb": self.budget.reserve,
+            "gpu_budget_mb": self.budget.gpu,
+            "fits": self.fits,
+            "planned_mb": self.planned_mb,
+            "predicted_mb": self.predicted_mb,
+            "on_gpu": self.on_gpu,
+            "models": [model.to_dict() for model in self.models],
+            "advice": self.advice,
+        }
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The models that a host shall serve, and factors from real loads by the name of a model's weights.
+
+    ``unknown`` counts declared models that could not be looked up.
+    """
+
+    models: tuple[Model, ...] = ()
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
+    unknown: int = 0
+
+    @property
+    def count(self) -> int:
+        return len(self.models) + self.unknown
+
+
+@dataclass(frozen=True)
+class _Need:
+    """MiB, without the margin."""
+
+    main: float
+    gpu: float
+    prediction: MemoryPrediction
+    models: tuple[Planned, ...]
+
+
+class Planner:
+    """Plans for one host and the models that it shall serve."""
+
+    def __init__(self, workload: Workload, engine: Engine, budget: Budget, policy: Policy) -> None:
+        self._workload, self._engine, self._budget, self._policy = workload, engine, budget, policy
+
+    def plan(self, levers: Levers, tuned: Mapping[str, int] | None = None) -> MemoryPlan:
+        """The first configuration on the way down that fits, or the last one.
+
+        ``tuned`` holds the last run's numbers: they are kept where all of them are close and still fit.
+        """
+        # On GPUs where all of it fits; else what is too much for them goes into main memory.
+        for spill in (False, True) if self._budget.gpu else (True,):
+            for at in self._way_down(levers):
+                need = self._need(at)
+                if self._fits(need, spill):
+                    found = self._keep(self._with_prompt_cache(at, need, levers, spill), tuned or {}, levers, spill)
+                    return self._result(levers, found, True, on_gpu=not spill)
+        return self._result(levers, at, False, on_gpu=False)
+
+    def _way_down(self, levers: Levers) -> Iterator[Configuration]:
+        at = Configuration(
+            levers.loaded_models[0],
+            levers.parallel[0],
+            levers.kv_type[0],
+            levers.context[0],
+            # The prompt cache gives way first: what is left is shared out in the end.
+            levers.prompt_cache_mib if levers.prompt_cache_fixed else 0,
+        )
+        yield at
+        for name in ("loaded_models", "parallel", "kv_type", "context"):
+            for value in getattr(levers, name)[1:]:
+                at = replace(at, **{name: value})
+                yield at
+
+    def _need(self, at: Configuration) -> _Need:
+        cache = at.prompt_cache_mib if self._engine.prompt_cache_variable else None
+        loads = [
+            Load(model.shape, at.parallel, model.context or at.context, at.kv_type, model.batch, cache)
+            for model in self._workload.models
+        ]
+        memories = []
+        for model, load in zip(self._workload.models, loads):
+            calibration = self._workload.calibrations.get(model.blob) or Calibration()
+            memories.append(calibration.apply(predict([load], self._engine).models[0]))
+        # The largest ones may come together.
+        order = sorted(range(len(loads)), key=lambda index: -memories[index].peak)[: at.loaded_models]
+        server = predict([loads[index] for index in order], self._engine).server
+        prediction = MemoryPrediction(server, tuple(memories[index] for index in order))
+        on_gpu = sum(memory.peak - memory.runtime - memory.growth for memory in prediction.models)
+        planned = tuple(
+            Planned(model, effective_parallel(load), effective_context(load), memory)
+            for model, load, memory in zip(self._workload.models, loads, memories)
+        )
+        gpu = min(on_gpu, self._budget.gpu * MIB)
+        return _Need((prediction.peak - gpu) / MIB, on_gpu / MIB, prediction, planned)
+
+    def _with_margin(self, size: float) -> float:
+        return size * (1 + self._policy.prediction_margin)
+
+    def _fits(self, need: _Need, spill: bool) -> bool:
+        if not need.models:
+            return True  # nothing is known that could be too large
+        if not spill and self._with_margin(need.gpu) > self._budget.gpu:
+            return False
+        return self._with_margin(need.main) <= self._budget.main
+
+    def _with_prompt_cache(self, at: Configuration, need: _Need, levers: Levers, spill: bool) -> Configuration:
+        """The configuration with prompt caches of what the budget has left, at most the levers' size."""
+        if levers.prompt_cache_fixed or not self._engine.prompt_cache_variable:
+            return at
+        left = (self._budget.main / (1 + self._policy.prediction_margin) - need.main) / max(1, at.loaded_models)
+        step = levers.prompt_cache_step
+        size = int(min(left, levers.prompt_cache_mib)) // step * step
+        while size > 0 and not self._fits(self._need(replace(at, prompt_cache_mib=size)), spill):
+            size -= step  # a rounding error away
+        return replace(at, prompt_cache_mib=max(0, size))
+
+    def _keep(self, at: Configuration, tuned: Mapping[str, int], levers: Levers, spill: bool) -> Configuration:
+        """The last run's numbers in the place of new ones that are hardly different."""
+        close: dict[str, Any] = {}
+        for name in ("parallel", "context", "prompt_cache_mib"):
+            old, new = tuned.get(name, 0), getattr(at, name)
+            fixed = levers.prompt_cache_fixed if name == "prompt_cache_mib" else len(getattr(levers, name)) == 1
+            if old > 0 and not fixed and abs(old - new) <= self._policy.tolerance * old:
+                close[name] = old
+        kept = replace(at, **close)
+        return kept if kept == at or self._fits(self._need(kept), spill) else at
+
+    def _result(self, levers: Levers, at: Configuration, fits: bool, on_gpu: bool) -> MemoryPlan:
+        need = self._need(at)
+        wanted = next(self._way_down(levers))
+        given_way = replace(at, prompt_cache_mib=wanted.prompt_cache_mib) != wanted
+        return MemoryPlan(
+            budget=self._budget,
+            configuration=at,
+            fits=fits,
+            planned_mb=_up(self._with_margin(need.main)),
+            predicted_mb=_up(need.main),
+            on_gpu=on_gpu,
+            models=need.models,
+            wanted=wanted if given_way else None,
+            wanted_mb=_up(self._with_margin(self._need(wanted).main)) if given_way else 0,
+            advice="" if fits else self._advice(at, need),
+        )
+
+    def _advice(self, at: Configuration, need: _Need) -> str:
+        """What would fit in the place of the largest model."""
+        if not need.models:
+            return ""
+        largest = max(need.models, key=lambda planned: planned.memory.peak)
+        shape = largest.model.shape
+        over = self._with_margin(need.main) - self._budget.main
+        for quantization in self._policy.quantizations:
+            saved = (shape.weight_bytes - requantized(shape, quantization)) / MIB
+            if saved > 0 and self._with_margin(saved) >= over:
+                return (
+                    f"As {quantization.name} ({requantized(shape, quantization) / MIB:.0f} MiB of weights, about "
+                    f"{quantization.loss:g} % loss of quality) {largest.model.name} would fit."
+                )
+        least = self._policy.quantizations[-1]
+        return (
+            f"No quantization down to {least.name} would make {largest.model.name} fit: choose a smaller model, or a "
+            f"host with {over / 1024:.1f} GiB more."
+        )
+
+
+def requantized(shape: ModelShape, quantization: Quantization) -> int:
+    """About how many bytes the weights would take in another quantization; as they are where it is not smaller."""
+    elements = shape.parameters
+    if not elements:
+        return shape.weight_bytes
+    embeddings = shape.vocabulary * shape.embedding
+    bits = quantization.bits
+    size = (elements - embeddings) * bits + embeddings * (max(bits, EMBEDDING_BITS) if shape.tied else bits)
+    return min(shape.weight_bytes, int(size / 8))
+
+
+def _mib(size: float) -> int:
+    return round(size / MIB)
+
+
+def _up(size: float) -> int:
+    return -int(-size // 1)

@@ -1,0 +1,414 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Plans for hosts and models with expectations worked out by hand, and what holds for any host and any models."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.load_log import Calibration
+from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB
+from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import Workload, requantized
+from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Model
+from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import Layer, ModelShape, from_server
+from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy
+from ansible_collections.llmops.ollama.plugins.module_utils.tuning import (
+    EXPLICIT,
+    OFF,
+    Intent,
+    Recommendation,
+    Tuning,
+    recommend,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+GIB = 1024
+
+GEMMA = from_server(json.loads((Path(__file__).parents[2] / "fixtures/models/gemma3-270m-show.json").read_text()))
+
+# Llama 3.1 8B: 32 layers, 8 stored heads of 128 elements. As f16 a token takes 128 KiB of cache, 4096 of them 512 MiB.
+LLAMA_8B = ModelShape(
+    architecture="llama",
+    layers=(Layer(1024, 1024),) * 32,
+    heads=32,
+    embedding=4096,
+    feed_forward=14336,
+    gated=True,
+    vocabulary=128256,
+    merges=280147,
+    window=0,
+    trained_context=131072,
+    weight_bytes=4685 * MIB,
+    embedding_bytes=282 * MIB,
+    tied=False,
+    quantization="Q4_K_M",
+    family="llama",
+    parameters=8030261312,
+)
+LLAMA_8B_F16 = replace(LLAMA_8B, weight_bytes=15317 * MIB, quantization="F16")
+# Llama 3.1 70B: 80 layers; 320 KiB a token.
+LLAMA_70B = replace(
+    LLAMA_8B,
+    layers=(Layer(1024, 1024),) * 80,
+    heads=64,
+    embedding=8192,
+    feed_forward=28672,
+    weight_bytes=40550 * MIB,
+    embedding_bytes=564 * MIB,
+    parameters=70553706560,
+)
+EMBEDDER = replace(
+    LLAMA_8B,
+    architecture="nomic-bert",
+    family="nomic-bert",
+    layers=(Layer(768, 768),) * 12,
+    heads=12,
+    embedding=768,
+    feed_forward=3072,
+    vocabulary=30522,
+    merges=0,
+    trained_context=2048,
+    weight_bytes=260 * MIB,
+    is_embedding=True,
+    quantization="F16",
+    parameters=136727040,
+)
+
+
+def plan(
+    hardware: dict[str, Any],
+    *shapes: ModelShape,
+    policy: dict[str, Any] | None = None,
+    tuned: Any = None,
+    **intent: Any,
+) -> Tuning:
+    models = tuple(Model(f"model{number}:tag", shape) for number, shape in enumerate(shapes))
+    intent.setdefault("engine_version", "0.34.0")
+    host = Hardware.describe(hardware)
+    return recommend(host, Policy.load(policy), Intent.make(**intent), Workload(models), tuned)
+
+
+def host(cpu_cores: int, memory_mb: int, **more: Any) -> dict[str, Any]:
+    return {"cpu_cores": cpu_cores, "memory_mb": memory_mb, **more}
+
+
+def by_key(tuning: Tuning) -> dict[str, Recommendation]:
+    return {each.key: each for each in tuning.recommendations}
+
+
+# cores, memory, models: parallel, context, loaded models; whether it fits, and whether prompts are cached.
+GOLDEN: dict[str, tuple[dict[str, Any], tuple[ModelShape, ...], tuple[int, int, int], bool, bool]] = {
+    "lab host: 4 GiB and a tiny model": (
+        host(2, 24105, cpu_quota=1, memory_limit_mb=4 * GIB),
+        (GEMMA,),
+        (1, 4096, 1),
+        True,
+        True,
+    ),
+    "16 GB, 8B in 4 bits": (host(8, 15700, physical_cores=4), (LLAMA_8B,), (2, 4096, 1), True, True),
+    "8 GB, 8B in 4 bits": (host(4, 7812), (LLAMA_8B,), (1, 4096, 1), True, True),
+    "16 GB, chat and embedding together": (host(8, 15700), (LLAMA_8B, EMBEDDER), (2, 4096, 2), True, True),
+    "16 GB, three of 8B: two of them together": (host(8, 15700), (LLAMA_8B,) * 3, (2, 4096, 2), True, True),
+    "64 GB, 70B in 4 bits: 8 slots would be 10 GiB": (host(32, 64300), (LLAMA_70B,), (6, 4096, 1), True, True),
+    "48 GB, 70B in 4 bits": (host(16, 48300), (LLAMA_70B,), (1, 2048, 1), False, False),
+    "8 GB, 8B in 16 bits": (host(4, 7812), (LLAMA_8B_F16,), (1, 2048, 1), False, False),
+    "2 GiB and a tiny model": (host(4, 2048), (GEMMA,), (1, 4096, 1), True, True),
+    "1 GiB is all reserve": (host(4, 1024), (GEMMA,), (1, 2048, 1), False, False),
+}
+
+
+@pytest.mark.parametrize(("hardware", "shapes", "numbers", "fits", "cached"), GOLDEN.values(), ids=GOLDEN)
+def test_realistic_plans(
+    hardware: dict[str, Any], shapes: tuple[ModelShape, ...], numbers: tuple[int, int, int], fits: bool, cached: bool
+) -> None:
+    tuning = plan(hardware, *shapes)
+    names = ("OLLAMA_NUM_PARALLEL", "OLLAMA_CONTEXT_LENGTH", "OLLAMA_MAX_LOADED_MODELS")
+    assert tuple(int(tuning.environment[name]) for name in names) == numbers
+    assert tuning.memory.fits == fits
+    assert [text for text in tuning.warnings if "do not fit" in text] == list(tuning.warnings)
+    assert bool(tuning.warnings) != fits
+    assert (int(tuning.environment["LLAMA_ARG_CACHE_RAM"]) > 0) == cached
+
+
+def test_levers_give_way_in_their_order() -> None:
+    """Less and less memory: first prompts are not cached, then models share, then slots, context, nothing fits."""
+    seen: list[tuple[object, ...]] = []
+    for memory in range(16000, 4000, -20):
+        tuning = plan(host(8, memory), LLAMA_8B, EMBEDDER, policy={"quantized_kv": True}, profile="conservative")
+        at = tuning.memory.configuration
+        step = (
+            at.prompt_cache_mib > 0,
+            at.loaded_models,
+            at.parallel,
+            at.kv_type,
+            at.context,
+            tuning.memory.fits,
+        )
+        if not seen or seen[-1] != step:
+            seen.append(step)
+    assert [step for step in seen if not step[0]] == [
+        (False, 2, 2, "f16", 4096, True),
+        (False, 1, 2, "f16", 4096, True),
+        (False, 1, 1, "f16", 4096, True),
+        (False, 1, 1, "q8_0", 4096, True),
+        (False, 1, 1, "q8_0", 2048, True),
+        (False, 1, 1, "q8_0", 2048, False),
+    ]
+
+
+def test_reasons_say_what_gave_way_to_what() -> None:
+    tuning = plan(host(16, 9000), LLAMA_8B, profile="high")
+    parallel = by_key(tuning)["parallel"]
+    assert (parallel.rule, parallel.value) == ("memory-budget", 4)
+    assert "Lowered from 6: up to " in parallel.reason
+    assert "the budget is 7976 MiB" in parallel.reason
+    assert by_key(plan(host(16, 64000), LLAMA_8B))["parallel"].reason.endswith("MiB are taken.")
+
+
+def test_what_would_fit_is_said() -> None:
+    (warning,) = plan(host(4, 7812), LLAMA_8B_F16).warnings
+    assert "model0:tag F16 take up to" in warning
+    assert "the budget is 6788 MiB (7812 MiB of memory without the reserve of 1024 MiB)" in warning
+    assert "As Q4_K_M (4691 MiB of weights, about 3 % loss of quality) model0:tag would fit." in warning
+    (warning,) = plan(host(4, 7812), LLAMA_70B).warnings
+    assert "No quantization down to Q4_0 would make model0:tag fit" in warning
+
+
+def test_what_other_quantizations_would_take() -> None:
+    rows = {row.name: row for row in Policy.load().quantizations}
+    # 541, 292, 253 and 241 MB are the sizes of the real files of gemma3 270M; 4-bit ones keep embeddings in 8 bits.
+    f16 = replace(GEMMA, weight_bytes=536_000_000)
+    assert requantized(f16, rows["Q8_0"]) == pytest.approx(285_000_000, rel=0.02)
+    assert requantized(f16, rows["Q4_K_M"]) == pytest.approx(246_600_000, rel=0.04)
+    assert requantized(f16, rows["Q4_0"]) == pytest.approx(235_000_000, rel=0.02)
+    # Llama 3.1 8B: 16.07, 8.54, 4.92, 4.66 GB.
+    assert requantized(LLAMA_8B_F16, rows["Q8_0"]) == pytest.approx(8.54e9, rel=0.02)
+    assert requantized(LLAMA_8B_F16, rows["Q4_K_M"]) == pytest.approx(4.92e9, rel=0.02)
+    assert requantized(LLAMA_8B_F16, rows["Q4_0"]) == pytest.approx(4.66e9, rel=0.05)
+    assert requantized(LLAMA_8B, rows["F16"]) == LLAMA_8B.weight_bytes
+
+
+def test_what_the_user_set_is_kept_and_checked_against_the_budget() -> None:
+    tuning = plan(host(4, 15700), LLAMA_8B, environment={"OLLAMA_NUM_PARALLEL": 32})
+    parallel = by_key(tuning)["parallel"]
+    assert (parallel.value, parallel.rule) == (32, EXPLICIT)
+    assert "instead of the computed 2" in parallel.reason
+    over = [text for text in tuning.warnings if "With OLLAMA_NUM_PARALLEL=32 the models take up to" in text]
+    assert len(over) == 1
+    # Everything else has given way.
+    assert tuning.environment["OLLAMA_CONTEXT_LENGTH"] == "2048"
+    assert tuning.environment["LLAMA_ARG_CACHE_RAM"] == "0"
+
+
+def test_no_limit_for_the_prompt_cache_does_not_fit() -> None:
+    tuning = plan(host(4, 15700), GEMMA, environment={"LLAMA_ARG_CACHE_RAM": -1})
+    assert tuning.environment["LLAMA_ARG_CACHE_RAM"] == "-1"
+    assert "With LLAMA_ARG_CACHE_RAM=-1" in tuning.warnings[0]
+
+
+@pytest.mark.parametrize(("gpu_mb", "tokens"), [(0, 4096), (24564, 32768), (81559, 262144)])
+def test_the_engines_own_context_is_counted(gpu_mb: int, tokens: int) -> None:
+    gpus = [{"vendor": "nvidia", "memory_mb": gpu_mb}] if gpu_mb else []
+    tuning = plan(host(4, 1 << 20, gpus=gpus), LLAMA_8B, environment={"OLLAMA_CONTEXT_LENGTH": 0})
+    assert tuning.memory.configuration.context == tokens
+    assert tuning.memory.models[0].context == min(tokens, 131072)
+
+
+def test_a_models_own_parameters_come_before_the_servers() -> None:
+    model = Model("model:tag", LLAMA_8B, context=16384, batch=256)
+    tuning = recommend(
+        Hardware.describe(host(8, 15700)), Policy.load(), Intent.make(engine_version="0.34.0"), Workload((model,))
+    )
+    assert tuning.memory.models[0].context == 16384
+    assert tuning.environment["OLLAMA_NUM_PARALLEL"] == "2"
+    assert tuning.memory.models[0].memory.kv == 2 * 2048 * MIB
+
+
+def test_one_slot_families_are_named_and_planned_with_one() -> None:
+    tuning = plan(host(16, 64000), replace(LLAMA_8B, architecture="qwen3vl", family="qwen3vl"))
+    assert tuning.memory.models[0].slots == 1
+    assert "gives one slot to model0:tag (family qwen3vl)" in by_key(tuning)["parallel"].reason
+    assert "model0:tag (an embedding model)" in by_key(plan(host(16, 64000), EMBEDDER))["parallel"].reason
+
+
+CARD = {"vendor": "nvidia", "name": "RTX 4090", "memory_mb": 24564}
+
+
+def test_what_fits_the_gpus_is_planned_there() -> None:
+    tuning = plan(host(16, 15700, gpus=[CARD]), LLAMA_8B)
+    assert (tuning.memory.on_gpu, tuning.gpu) == (True, True)
+    assert tuning.memory.budget.gpu == 24564 - 2456
+    assert tuning.memory.planned_mb < 6000, "main memory only has the processes and the prompt cache"
+
+
+def test_slots_give_way_so_that_a_model_stays_on_the_gpus() -> None:
+    tuning = plan(host(64, 262144, gpus=[CARD, CARD]), LLAMA_70B)
+    assert tuning.memory.on_gpu
+    assert tuning.environment["OLLAMA_NUM_PARALLEL"] == "1"
+    assert "Lowered from 8" in by_key(tuning)["parallel"].reason
+
+
+def test_what_is_too_large_for_the_gpus_spills_into_main_memory() -> None:
+    tuning = plan(host(16, 64000, gpus=[CARD]), LLAMA_70B)
+    assert (tuning.memory.on_gpu, tuning.gpu, tuning.memory.fits) == (False, False, True)
+    assert "a part of them runs on the CPU" in tuning.warnings[0]
+
+
+def test_hidden_and_integrated_gpus_do_not_count() -> None:
+    assert plan(host(16, 15700, gpus=[CARD]), LLAMA_8B, num_gpu=0).memory.budget.gpu == 0
+    orin = {"vendor": "nvidia", "memory_mb": 30612, "integrated": True}
+    assert plan(host(12, 30612, gpus=[orin]), LLAMA_8B).memory.budget.gpu == 0
+
+
+def test_a_real_load_corrects_the_prediction() -> None:
+    model = Model("model:tag", LLAMA_8B, blob="sha256-aa")
+    hardware, policy, intent = Hardware.describe(host(8, 15700)), Policy.load(), Intent.make(engine_version="0.34.0")
+    planned, heavier, other = (
+        recommend(hardware, policy, intent, Workload((model,), calibrations)).memory.models[0].memory.weights
+        for calibrations in ({}, {"sha256-aa": Calibration(weights=1.1)}, {"sha256-bb": Calibration(weights=1.1)})
+    )
+    assert planned == other == LLAMA_8B.weight_bytes
+    assert heavier == pytest.approx(1.1 * planned)
+
+
+class TestTolerance:
+    """What hardly differs from what the last run set is kept, as long as it fits."""
+
+    HOST = host(48, 200000)
+
+    def tuned(self, tuning: Tuning) -> dict[str, str]:
+        return {**tuning.environment, **tuning.directives}
+
+    def test_a_second_run_changes_nothing(self) -> None:
+        first = plan(self.HOST, LLAMA_70B)
+        again = plan(self.HOST, LLAMA_70B, tuned=self.tuned(first))
+        assert (again.environment, again.directives) == (first.environment, first.directives)
+
+    @pytest.mark.parametrize("change", [-0.04, -0.001, 0.001, 0.04])
+    def test_a_little_more_or_less_memory_changes_nothing(self, change: float) -> None:
+        first = plan(self.HOST, LLAMA_70B)
+        other = host(48, int(200000 * (1 + change)))
+        again = plan(other, LLAMA_70B, tuned=self.tuned(first))
+        assert (again.environment, again.directives) == (first.environment, first.directives)
+
+    def test_much_less_memory_changes_the_budget(self) -> None:
+        first = plan(self.HOST, LLAMA_70B)
+        again = plan(host(48, 180000), LLAMA_70B, tuned=self.tuned(first))
+        assert again.directives["MemoryHigh"] == "162000M"
+
+    @pytest.mark.parametrize(("was", "threads", "rule"), [("47", 47, "tolerance"), ("44", 48, "physical-cores")])
+    def test_threads(self, was: str, threads: int, rule: str) -> None:
+        found = by_key(plan(self.HOST, LLAMA_70B, tuned={"LLAMA_ARG_THREADS": was}))["threads"]
+        assert (found.value, found.rule) == (threads, rule)
+
+    def test_the_prompt_cache(self) -> None:
+        memory = host(8, 12000)
+        computed = int(plan(memory, LLAMA_8B).environment["LLAMA_ARG_CACHE_RAM"])
+        kept = plan(memory, LLAMA_8B, tuned={"LLAMA_ARG_CACHE_RAM": str(computed - 64)})
+        assert kept.environment["LLAMA_ARG_CACHE_RAM"] == str(computed - 64)
+
+    def test_what_no_longer_fits_is_not_kept(self) -> None:
+        memory = host(4, 7300)
+        tuning = plan(memory, LLAMA_8B)
+        computed = int(tuning.environment["LLAMA_ARG_CACHE_RAM"])
+        too_much = 1 + int((tuning.memory.budget.main - tuning.memory.planned_mb) / 1.05)
+        assert too_much < 0.05 * computed or computed < 1280, "the case is about a cache that the budget bounds"
+        again = plan(memory, LLAMA_8B, tuned={"LLAMA_ARG_CACHE_RAM": str(computed + too_much)})
+        assert again.environment["LLAMA_ARG_CACHE_RAM"] == str(computed)
+
+    @pytest.mark.parametrize("junk", ["", "many", "-1", "4G"])
+    def test_junk_in_the_file_is_passed_over(self, junk: str) -> None:
+        names = ("LLAMA_ARG_CACHE_RAM", "OLLAMA_NUM_PARALLEL", "LLAMA_ARG_THREADS", "MemoryHigh")
+        tuned = dict.fromkeys(names, junk)
+        assert plan(self.HOST, LLAMA_8B, tuned=tuned).environment == plan(self.HOST, LLAMA_8B).environment
+
+
+SHAPES = st.lists(st.sampled_from([GEMMA, LLAMA_8B, LLAMA_8B_F16, LLAMA_70B, EMBEDDER]), min_size=1, max_size=3)
+POLICY = st.fixed_dictionaries(
+    {},
+    optional={
+        "quantized_kv": st.booleans(),
+        "context_length": st.integers(2048, 65536),
+        "reserve": st.fixed_dictionaries({"share": st.floats(0, 0.5), "min_mb": st.integers(0, 4096)}),
+    },
+)
+ENGINES = st.sampled_from(["0.24.0", "0.34.0"])
+EXPLICITS = st.fixed_dictionaries(
+    {},
+    optional={
+        "OLLAMA_NUM_PARALLEL": st.integers(1, 64),
+        "OLLAMA_CONTEXT_LENGTH": st.integers(0, 65536),
+        "OLLAMA_MAX_LOADED_MODELS": st.integers(0, 4),
+        "OLLAMA_KV_CACHE_TYPE": st.sampled_from(["f16", "q8_0", "q4_0"]),
+        "LLAMA_ARG_CACHE_RAM": st.integers(-1, 8192),
+        "LLAMA_ARG_THREADS": st.integers(1, 64),
+    },
+)
+CORES, MEMORY = st.integers(1, 256), st.integers(256, 1 << 19)
+
+
+@given(CORES, MEMORY, SHAPES, POLICY, ENGINES, EXPLICITS)
+def test_the_budget_is_never_exceeded_by_what_is_said_to_fit(
+    cores: int, memory: int, shapes: list[ModelShape], policy: dict[str, Any], engine: str, explicit: dict[str, Any]
+) -> None:
+    tuning = plan(host(cores, memory), *shapes, policy=policy, engine_version=engine, environment=explicit)
+    at, found = tuning.memory.configuration, tuning.memory
+    if found.fits:
+        largest = sorted((planned.memory.peak for planned in found.models), reverse=True)[: at.loaded_models]
+        assert 1.05 * sum(largest) / MIB <= found.planned_mb <= found.budget.main
+    elif not explicit:
+        assert (at.parallel, at.loaded_models, at.prompt_cache_mib) == (1, 1, 0)
+        assert tuning.warnings
+    if tuning.directives:
+        high, most = (int(tuning.directives[name][:-1]) for name in ("MemoryHigh", "MemoryMax"))
+        assert high <= most <= memory
+    for name, value in explicit.items():
+        assert tuning.environment[name] == str(value)
+    for each in tuning.recommendations:
+        assert each.rule
+        assert each.reason.endswith(".")
+        assert (each.rule == EXPLICIT) == (each.variable in explicit)
+
+
+@given(CORES, MEMORY, CORES, st.integers(0, 65536), SHAPES, POLICY, ENGINES)
+def test_more_memory_or_cores_never_lower_parallel(
+    cores: int,
+    memory: int,
+    more_cores: int,
+    more_memory: int,
+    shapes: list[ModelShape],
+    policy: dict[str, Any],
+    engine: str,
+) -> None:
+    small, more, bigger, both = (
+        int(plan(host(*size), *shapes, policy=policy, engine_version=engine).environment["OLLAMA_NUM_PARALLEL"])
+        for size in (
+            (cores, memory),
+            (cores + more_cores, memory),
+            (cores, memory + more_memory),
+            (cores + more_cores, memory + more_memory),
+        )
+    )
+    assert small <= more <= both
+    assert small <= bigger <= both
+
+
+@given(CORES, MEMORY, SHAPES, EXPLICITS)
+def test_off_leaves_memory_alone(cores: int, memory: int, shapes: list[ModelShape], explicit: dict[str, Any]) -> None:
+    tuning = plan(host(cores, memory), *shapes, profile=OFF, environment=explicit)
+    assert tuning.directives == {}
+    assert tuning.environment == {name: str(value) for name, value in sorted(explicit.items())}
+
+
+def test_plain_data() -> None:
+    data = plan(host(8, 15700), LLAMA_8B, EMBEDDER).to_dict()
+    json.dumps(data)
+    assert data["memory"]["models"][0]["weights_mb"] == 4685
+    assert data["memory"]["models"][0]["kv_mb"] == 1024
+    assert data["memory"]["budget_mb"] + data["memory"]["reserve_mb"] == 15700
