@@ -39,7 +39,8 @@ MAX_FACTOR = 2.0
 class LoadedParts:
     """Bytes that the last load in a log allocated, and how it was loaded; None where the log does not say.
 
-    ``blob`` is the name of the model's file in the store, ``context`` is per slot, in tokens.
+    ``blob`` is the name of the model's file in the store, ``context`` is per slot, in tokens, ``llama_server`` says
+    which of the engines it was.
     """
 
     weights: int | None = None
@@ -53,6 +54,7 @@ class LoadedParts:
     threads: int | None = None
     kv_type: str | None = None
     blob: str | None = None
+    llama_server: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,9 @@ def last_load(log: str) -> LoadedParts | None:
     text = log[starts[-1] :] if starts else log
     parts = _llama(text) if _BUFFER.search(text) else _own_engine(text)
     blob = _BLOB.search(text)
-    return replace(parts, blob=blob[1]) if parts and blob else parts
+    if parts is None:
+        return None
+    return replace(parts, blob=blob[1] if blob else None, llama_server='msg="starting llama-server"' in text)
 
 
 def _llama(text: str) -> LoadedParts:

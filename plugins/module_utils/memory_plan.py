@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import Engine
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import MIB, Hardware
-from ansible_collections.llmops.ollama.plugins.module_utils.load_log import Calibration
+from ansible_collections.llmops.ollama.plugins.module_utils.load_log import Calibration, last_load
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import (
     Load,
     MemoryPrediction,
@@ -292,6 +292,18 @@ class Planner:
             f"No quantization down to {least.name} would make {largest.model.name} fit: choose a smaller model, or a "
             f"host with {over / 1024:.1f} GiB more."
         )
+
+
+def calibrations(log: str, models: Sequence[Model], engine: Engine) -> dict[str, Calibration]:
+    """Factors from the last load in a server's log, by the name of the weights; none where it is of no such model."""
+    parts = last_load(log)
+    if not parts or not parts.parallel or not parts.context or parts.llama_server != engine.runs_llama_server:
+        return {}
+    for model in models:
+        if model.blob and model.blob == parts.blob:
+            load = Load(model.shape, parts.parallel, parts.context, parts.kv_type or "f16", parts.batch)
+            return {model.blob: Calibration.of(predict([load], engine).models[0], parts)}
+    return {}
 
 
 def requantized(shape: ModelShape, quantization: Quantization) -> int:

@@ -128,7 +128,8 @@ def _layer(entry: Any) -> Layer:
     digest, size = entry["digest"], entry["size"]
     if not (isinstance(digest, str) and _DIGEST.fullmatch(digest) and isinstance(size, int) and size >= 0):
         raise ValueError(f"not a layer: {entry!r}")
-    return Layer(digest, size, str(entry.get("mediaType", "")).rpartition(".")[2])
+    _, ours, kind = str(entry.get("mediaType", "")).rpartition("application/vnd.ollama.image.")
+    return Layer(digest, size, kind if ours else "")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ description:
   - Looks at the CPUs and the memory that a host really has for Ollama, cut by CPU affinity, CPU quotas and memory
     limits (control groups of both versions, with those of the unit C(ollama.service) once it runs), and at its GPUs.
   - Recommends how many requests to serve in parallel, by a table of cores and memory, and all other settings.
+  - Plans the memory. What O(models) take in the worst case, with every slot full and every cache grown, must fit into
+    the host's memory without a reserve. Where it does not, these give way in this order - prompt cache, models in
+    memory together, parallel, type of the key-value cache (if the policy allows), context.
   - Changes nothing on the host.
 options:
   profile:
@@ -54,10 +57,28 @@ options:
     description:
       - Changes to the policy that recommendations are made from, as a mapping with the keys to change. A V(table)
         replaces the whole table.
-      - Keys are V(table), V(keep_alive), V(context_length), V(queue_per_slot), V(min_load_timeout),
-        V(efficiency_cores) and V(prompt_cache); C(plugins/module_utils/policy.py) has their defaults and meaning.
+      - Keys are V(table), V(keep_alive), V(context_length), V(min_context_length), V(kv_type), V(quantized_kv),
+        V(reserve), V(gpu_reserve), V(prediction_margin), V(tolerance), V(queue_per_slot), V(min_load_timeout),
+        V(efficiency_cores), V(prompt_cache) and V(quantizations); C(plugins/module_utils/policy.py) has their defaults
+        and meaning.
     type: dict
     default: {}
+  models:
+    description:
+      - The models that the host shall serve. Each is a name, or a mapping with V(name) and V(gguf), the path of a GGUF
+        file on the host.
+      - A named model is looked up at the server of O(url) if that has it, else in O(registry), where only the head of
+        its file is read. Nothing is pulled.
+      - A model that cannot be looked up because neither answers is left out of the memory plan, with a warning. One
+        that the registry does not have fails the task.
+    type: list
+    elements: raw
+    default: []
+  registry:
+    description:
+      - Address of the registry that models will be pulled from.
+    type: str
+    default: https://registry.ollama.ai
   hardware:
     description:
       - Describes a host to advise on, instead of looking at the one the module runs on.
@@ -69,6 +90,7 @@ options:
       - Directory of the model store, whose file system is reported.
     type: path
 extends_documentation_fragment:
+  - llmops.ollama.server
   - ansible.builtin.action_common_attributes
   - ansible.builtin.action_common_attributes.facts
 attributes:
@@ -82,7 +104,8 @@ attributes:
     platforms: linux
     details: With O(hardware) it runs anywhere.
 requirements:
-  - psutil (Debian and Ubuntu package python3-psutil), unless O(hardware) is given
+  - psutil (Debian and Ubuntu package python3-psutil); without it the same is read from /proc and /sys
+  - requests (python3-requests) to look models up; without it they are left out of the memory plan, with a warning
 author:
   - llmops.ollama contributors (@llmops)
 """
@@ -100,7 +123,7 @@ EXAMPLES = r"""
   loop_control:
     label: "{{ item.key }}"
 
-- name: Ask about a host without being on it
+- name: Ask whether models would fit a host that does not exist yet
   llmops.ollama.tuning_facts:
     hardware:
       cpu_cores: 32
@@ -108,6 +131,9 @@ EXAMPLES = r"""
       gpus:
         - vendor: nvidia
           memory_mb: 24576
+    models:
+      - gpt-oss:20b
+      - nomic-embed-text
   delegate_to: localhost
 
 - name: Keep a setting of one's own, and change the policy
@@ -116,6 +142,9 @@ EXAMPLES = r"""
       OLLAMA_NUM_PARALLEL: 3
     policy:
       context_length: 8192
+      quantized_kv: true
+      reserve:
+        min_mb: 4096
 """
 
 RETURN = r"""
@@ -138,10 +167,53 @@ ansible_facts:
           sample:
             OLLAMA_KEEP_ALIVE: 24h
             OLLAMA_NUM_PARALLEL: "4"
+        directives:
+          description: Directives of the service's unit, name to text.
+          type: dict
+          sample:
+            MemoryHigh: 29492M
+            MemoryMax: 31130M
+        model_parameters:
+          description: Parameters that each model should have, since no setting of the server does the same.
+          type: dict
+          sample:
+            num_thread: 8
+        memory:
+          description:
+            - The memory plan. Sizes are in MiB. C(budget_mb) is what the service may take, C(planned_mb) what it takes
+              in the worst case with a margin, C(fits) whether that is within it, and C(advice) what would help.
+            - C(models) lists each model with its C(slots), C(context) and memory, C(peak_mb) in all.
+          type: dict
+          sample:
+            budget_mb: 29492
+            reserve_mb: 3276
+            gpu_budget_mb: 0
+            fits: true
+            planned_mb: 14104
+            predicted_mb: 13433
+            on_gpu: false
+            advice: ""
+            models:
+              - name: llama3.1:8b
+                architecture: llama
+                quantization: Q4_K_M
+                source: registry
+                slots: 4
+                context: 4096
+                weights_mb: 4685
+                kv_mb: 2048
+                compute_mb: 306
+                runtime_mb: 85
+                growth_mb: 3648
+                peak_mb: 10772
+        gpu:
+          description: Whether the models must be on GPUs entirely; one that is not fell back to the CPU.
+          type: bool
         recommendations:
           description:
             - The settings. C(rule) is V(explicit) or V(option) for a value of the user's, else it names where the value
-              comes from. C(variable) is null where something else than the environment enforces it, as C(reason) says.
+              comes from. C(variable), C(directive) or C(parameter) names what enforces it; where all are null,
+              C(reason) says what does.
           type: list
           elements: dict
           sample:
@@ -150,6 +222,8 @@ ansible_facts:
               rule: physical-cores
               reason: One for each of the 8 physical cores that may be used.
               variable: LLAMA_ARG_THREADS
+              directive: null
+              parameter: null
         hardware:
           description:
             - The host. Sizes are in MiB. What may be used is in C(usable_cpus) (logical CPUs in the affinity mask),
@@ -174,25 +248,41 @@ ansible_facts:
           sample: []
 """
 
+import contextlib
+from importlib.util import find_spec
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.ollama.plugins.module_utils.entry import Result, need, run
+from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
+from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import service_pid
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import SERVICE, read_tuned
+from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import Workload, calibrations
+from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Declared, Lookup, Model
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import REQUEST_TIMEOUT, Policy
+from ansible_collections.llmops.ollama.plugins.module_utils.registry import DEFAULT_URL, Registry
+from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Systemd
 from ansible_collections.llmops.ollama.plugins.module_utils.tuning import PROFILE_CHOICES, Intent, recommend
 
 ARGUMENT_SPEC: dict[str, Any] = {
+    **SERVER_OPTIONS,
     "profile": {"type": "str", "choices": list(PROFILE_CHOICES), "default": "auto"},
     "engine_version": {"type": "str"},
     "num_gpu": {"type": "int"},
     "request_timeout": {"type": "int", "default": REQUEST_TIMEOUT},
     "environment": {"type": "dict", "default": {}},
     "policy": {"type": "dict", "default": {}},
+    "models": {"type": "list", "elements": "raw", "default": []},
+    "registry": {"type": "str", "default": DEFAULT_URL},
     "hardware": {"type": "dict"},
     "models_path": {"type": "path"},
 }
+
+# Lines of the journal in which the last load is looked for.
+JOURNAL_LINES = 2000
 
 
 def execute(module: AnsibleModule) -> Result:
@@ -202,15 +292,30 @@ def execute(module: AnsibleModule) -> Result:
     intent = Intent.make(
         **{name: options[name] for name in ("profile", "engine_version", "num_gpu", "request_timeout", "environment")}
     )
-    if options["hardware"] is None:
-        need(module, "psutil")
-        hardware = probe(models_path=options["models_path"])
-    else:
-        hardware = Hardware.describe(options["hardware"])
-    tuning = recommend(hardware, policy, intent)
-    for warning in tuning.warnings:
+    declared = [Declared.of(entry, f"models[{index}]") for index, entry in enumerate(options["models"])]
+    here = options["hardware"] is None
+    hardware = probe(models_path=options["models_path"]) if here else Hardware.describe(options["hardware"])
+    models, warnings = look_up(declared, options)
+    log = ""
+    if here and models and service_pid(Files(), SERVICE):
+        log = "\n".join(Systemd().journal(SERVICE, 0.0, JOURNAL_LINES))
+    workload = Workload(models, calibrations(log, models, intent.engine), unknown=len(warnings))
+    tuning = recommend(hardware, policy, intent, workload, read_tuned(Files()) if here else None)
+    facts = {**tuning.to_dict(), "hardware": hardware.to_dict(), "warnings": [*warnings, *tuning.warnings]}
+    for warning in facts["warnings"]:
         module.warn(warning)
-    return {"changed": False, "ansible_facts": {"ollama_tuning": dict(tuning.to_dict(), hardware=hardware.to_dict())}}
+    return {"changed": False, "ansible_facts": {"ollama_tuning": facts}}
+
+
+def look_up(declared: list[Declared], options: dict[str, Any]) -> tuple[tuple[Model, ...], list[str]]:
+    """What the models are made of, and a warning for each that nobody could tell about."""
+    with contextlib.ExitStack() as stack:
+        client = registry = None
+        if declared and find_spec("requests"):
+            client = stack.enter_context(Client(options["url"], options["timeout"]))
+            registry = stack.enter_context(Registry(options["timeout"]))
+        lookup = Lookup(client, registry, options["registry"])
+        return lookup.models(declared), lookup.warnings
 
 
 def main() -> None:

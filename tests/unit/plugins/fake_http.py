@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import sys
 import threading
 from collections.abc import Iterable
@@ -55,6 +56,7 @@ class FakeServer:
         self.log: list[str] = []
         self.bodies: list[Json] = []
         self.connections: set[int] = set()
+        self.range = ""  # that the last request asked for
         self.queue: list[Answer | Stream | None] = []  # answers for the next requests, before any others
         fake = self
 
@@ -69,6 +71,7 @@ class FakeServer:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 fake.log.append(f"{self.command} {self.path}")
                 fake.bodies.append(json.loads(body) if body else {})
+                fake.range = self.headers.get("Range", "")
                 fake.connections.add(self.client_address[1])
                 with contextlib.suppress(OSError):  # the client may have gone, which some tests want
                     fake._send(self, fake.queue.pop(0) if fake.queue else fake.answer(fake.log[-1], fake.bodies[-1]))
@@ -130,6 +133,7 @@ class FakeRegistry(FakeServer):
         super().__init__()
         self.manifests: dict[str, bytes] = {}
         self.blobs: dict[str, bytes] = {}
+        self.ranges = True
 
     def publish(self, name: str, weights: str = "weights", size: int = 1000, quantization: str = "Q4_K_M") -> str:
         """Offer ``library/m:tag`` with one layer of ``size`` bytes, whose digest follows from ``weights``."""
@@ -141,7 +145,30 @@ class FakeRegistry(FakeServer):
         self.manifests[name] = json.dumps(manifest).encode()
         return sha256(self.manifests[name])
 
+    def publish_file(self, name: str, content: bytes, quantization: str = "Q4_K_M", **beside: Any) -> str:
+        """Offer a model with a real file; ``beside`` are layers of other kinds, as a size or as JSON."""
+        self.publish(name, quantization=quantization)
+        manifest = json.loads(self.manifests[name])
+        layers = []
+        for kind, data in {"model": content, **beside}.items():
+            blob = (
+                b"-" * data if isinstance(data, int) else data if isinstance(data, bytes) else json.dumps(data).encode()
+            )
+            self.blobs[f"sha256:{sha256(blob)}"] = blob
+            media_type = f"application/vnd.ollama.image.{kind}"
+            layers.append({"digest": f"sha256:{sha256(blob)}", "size": len(blob), "mediaType": media_type})
+        self.manifests[name] = json.dumps({**manifest, "layers": layers}).encode()
+        return sha256(self.manifests[name])
+
     def answer(self, request: str, body: Json) -> Answer | Stream:
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.range)
+        found = self._find(request)
+        if asked and found.status == 200 and self.ranges:
+            first, last = int(asked[1]), int(asked[2])
+            return Answer(206, found.body[first : last + 1])
+        return found
+
+    def _find(self, request: str) -> Answer:
         _, _, path = request.partition(" /v2/")
         name, _, what = path.partition("/manifests/")
         found = self.manifests.get(f"{name}:{what}") if what else self.blobs.get(path.rpartition("/")[2])
@@ -157,6 +184,7 @@ class FakeOllama(FakeServer):
         self.models: dict[str, bytes] = {}  # short name → manifest
         self.blobs: set[str] = set()  # digests of complete blobs
         self.partial: dict[str, int] = {}  # digest → bytes that a broken pull left behind
+        self.shows: dict[str, Json] = {}  # short name → answer of /api/show
         self.faults: list[Any] = []  # one for each pull, in order: an error line, "break", "stall" or "end"
 
     def install(self, name: str, manifest: bytes) -> None:
@@ -171,6 +199,8 @@ class FakeOllama(FakeServer):
     def answer(self, request: str, body: Json) -> Answer | Stream | None:
         if request == "GET /api/tags":
             return Answer(200, {"models": [self._tag(name) for name in self.models]})
+        if request == "POST /api/show" and body["model"] in self.shows:
+            return Answer(200, self.shows[body["model"]])
         if request.startswith("HEAD /api/blobs/"):
             return Answer(200 if request.rpartition("/")[2] in self.blobs else 404)
         if request == "POST /api/copy":

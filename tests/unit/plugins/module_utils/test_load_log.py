@@ -33,6 +33,7 @@ def test_llama_server() -> None:
         batch=1024,
         kv_type="q8_0",
         blob=BLOB,
+        llama_server=True,
     )
 
 

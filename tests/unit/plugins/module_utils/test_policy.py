@@ -60,7 +60,17 @@ def test_overrides_are_merged_deeply_and_do_not_leak() -> None:
     assert Policy.load().context_length == DEFAULT_POLICY["context_length"] == 4096
 
 
+Q8 = {"name": "Q8_0", "bits": 8.5, "speed_gain": 15, "loss": 2}
 FIRST = {"profile": "minimal", "min_cores": 0, "min_memory_gb": 0, "parallel": 1, "loaded_models": 1}
+
+
+def test_a_shorter_context_lowers_what_it_may_give_way_to() -> None:
+    assert Policy.load({"context_length": 1024}).min_context_length == 1024
+
+
+def test_a_reserve_is_the_larger_of_share_and_minimum() -> None:
+    reserve = Policy.load().reserve
+    assert [reserve.of(memory) for memory in (512, 4096, 20480)] == [512, 1024, 2048]
 
 
 def test_a_table_replaces_the_whole_table() -> None:
@@ -87,6 +97,13 @@ def test_a_table_replaces_the_whole_table() -> None:
         ({"prompt_cache": 512}, ["prompt_cache is 512", "memory_share, max_mb, step_mb"]),
         ({"prompt_cache": {"max": 512}}, ["policy: prompt_cache: unknown key 'max'"]),
         ({"prompt_cache": {"memory_share": 1.5}}, ["memory_share is 1.5", "0 to 0.9"]),
+        ({"kv_type": "f32"}, ["kv_type is 'f32'", "f16, q8_0, q4_0"]),
+        ({"quantized_kv": "maybe"}, ["quantized_kv is 'maybe'", "true or false"]),
+        ({"reserve": {"share": 2}}, ["policy: reserve: share is 2", "0 to 0.9"]),
+        ({"reserve": {"min": 2}}, ["policy: reserve: unknown key 'min'", "share, min_mb"]),
+        ({"min_context_length": 4097}, ["min_context_length is 4097", "context_length of 4096"]),
+        ({"quantizations": [{"name": "Q8_0"}]}, ["quantizations[0]: bits, speed_gain, loss missing"]),
+        ({"quantizations": [Q8, {**Q8, "name": "F16", "bits": 16}]}, ["quantizations[1]: F16 has 16 bits", "large to"]),
         ({"table": "guide"}, ["policy: table is 'guide'", "list of rows"]),
         ({"table": []}, ["policy: table is []"]),
         ({"table": [{**FIRST, "cores": 4}]}, ["table[0]: unknown key 'cores'", "min_cores"]),

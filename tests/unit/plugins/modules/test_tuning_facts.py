@@ -4,15 +4,30 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import gguf_bytes
 import pytest
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware import probe
+from ansible_collections.llmops.ollama.plugins.modules import tuning_facts
+from fake_http import FakeRegistry
 
 Run = Callable[..., dict[str, Any]]
 
 FIELDS = {"key", "value", "rule", "reason", "variable", "directive", "parameter"}
+FILE = gguf_bytes.header(
+    {
+        "general.architecture": "llama",
+        "llama.block_count": 2,
+        "llama.embedding_length": 64,
+        "llama.context_length": 2048,
+        "llama.attention.head_count": 4,
+        "llama.feed_forward_length": 128,
+    },
+    [("token_embd.weight", (64, 20000), 1)],
+)
 BALANCED = {"cpu_cores": 8, "memory_mb": 32768}
 
 
@@ -36,20 +51,44 @@ def test_this_host(run_module: Run) -> None:
     assert all(set(each) == FIELDS for each in facts["recommendations"])
 
 
-def test_a_host_that_is_elsewhere_needs_no_psutil(run_module: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = importlib.import_module
+def test_a_bare_host_is_read_without_psutil(run_module: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_psutil = run_module("tuning_facts")
+    monkeypatch.delattr(probe, "psutil")
+    without = run_module("tuning_facts")
+    first, second = (each["ansible_facts"]["ollama_tuning"]["hardware"] for each in (with_psutil, without))
+    volatile = {"memory_available_mb": 0}
+    assert {**first, **volatile} == {**second, **volatile}
 
-    def without_psutil(name: str, package: str | None = None) -> Any:
-        if name == "psutil":
-            raise ImportError(name)
-        return real(name, package)
 
-    monkeypatch.setattr(importlib, "import_module", without_psutil)
-    result = run_module("tuning_facts", hardware=BALANCED)
-    assert result["ansible_facts"]["ollama_tuning"]["environment"]["OLLAMA_NUM_PARALLEL"] == "4"
-    refused = run_module("tuning_facts")
+def test_a_bare_host_without_requests_plans_no_models(run_module: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning_facts, "find_spec", lambda name: None)
+    result = run_module("tuning_facts", hardware=BALANCED, models=["gemma3:270m"])
+    facts = result["ansible_facts"]["ollama_tuning"]
+    assert facts["memory"]["models"] == []
+    assert ["lacks the Python library requests" in text for text in facts["warnings"]] == [True]
+
+
+def test_will_it_fit_before_anything_is_pulled(run_module: Run, registry: FakeRegistry, closed_port: int) -> None:
+    registry.publish_file("library/m:1", FILE)
+    asked: dict[str, Any] = {
+        "models": ["m:1"],
+        "registry": registry.url,
+        "url": f"http://127.0.0.1:{closed_port}",
+        "hardware": BALANCED,
+    }
+    memory = run_module("tuning_facts", **asked)["ansible_facts"]["ollama_tuning"]["memory"]
+    assert memory["fits"]
+    assert [(model["name"], model["source"], model["slots"]) for model in memory["models"]] == [("m:1", "registry", 4)]
+    refused = run_module("tuning_facts", **{**asked, "models": ["m:2"]})
     assert refused["failed"]
-    assert "psutil" in refused["msg"]
+    assert "has no model m:2" in refused["msg"]
+
+
+def test_a_file_on_the_host_is_looked_into(run_module: Run, tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(FILE)
+    models = [{"name": "mine", "gguf": str(tmp_path / "m.gguf")}]
+    facts = run_module("tuning_facts", hardware=BALANCED, models=models)["ansible_facts"]["ollama_tuning"]
+    assert facts["memory"]["models"][0]["source"] == "file"
 
 
 def test_check_mode_answers_the_same(run_module: Run) -> None:
@@ -81,6 +120,12 @@ def test_warnings_are_shown_and_returned(run_module: Run) -> None:
         ({"engine_version": "latest"}, ["engine_version is 'latest'"]),
         ({"num_gpu": -7}, ["num_gpu is -7"]),
         ({"request_timeout": 0}, ["request_timeout is 0"]),
+        ({"models": ["a b"]}, ["'a b' is not a model name"]),
+        ({"models": [{"model": "m"}]}, ["models[0]: unknown key 'model'", "name, gguf"]),
+        ({"models": [{"name": "m", "gguf": "/nowhere/m.gguf"}]}, ["/nowhere/m.gguf", "No such file"]),
+        ({"policy": {"kv_type": "q5_0"}}, ["kv_type is 'q5_0'", "f16, q8_0, q4_0"]),
+        ({"environment": {"OLLAMA_KV_CACHE_TYPE": "f8"}}, ["OLLAMA_KV_CACHE_TYPE is 'f8'", "f16, q8_0, q4_0"]),
+        ({"policy": {"min_context_length": 8192}}, ["min_context_length is 8192", "context_length of 4096"]),
     ],
 )
 def test_a_bad_argument_fails_with_what_to_do(run_module: Run, arguments: dict[str, Any], words: list[str]) -> None:

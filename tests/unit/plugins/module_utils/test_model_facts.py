@@ -1,0 +1,174 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Declared models, looked up at a server, at a registry, in a file; and where nobody can tell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gguf_bytes
+import pytest
+from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, NotFound
+from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Declared, Lookup, Model
+from ansible_collections.llmops.ollama.plugins.module_utils.registry import Registry
+from fake_http import FakeOllama, FakeRegistry
+
+SHOW: dict[str, Any] = json.loads((Path(__file__).parents[2] / "fixtures/models/gemma3-270m-show.json").read_text())
+
+# A llama of 2 layers whose vocabulary makes the header longer than the first read.
+HEADER = gguf_bytes.header(
+    {
+        "general.architecture": "llama",
+        "llama.block_count": 2,
+        "llama.embedding_length": 64,
+        "llama.context_length": 2048,
+        "llama.attention.head_count": 4,
+        "llama.attention.head_count_kv": 2,
+        "llama.feed_forward_length": 128,
+        "tokenizer.ggml.tokens": [f"token{number:08}" for number in range(20000)],
+    },
+    [("token_embd.weight", (64, 20000), 1), ("blk.0.attn_q.weight", (64, 64), 1)],
+)
+FILE = HEADER + b"\0" * 100_000
+WEIGHTS = 2 * (64 * 20000 + 64 * 64)
+
+
+def look(
+    registry: FakeRegistry, *entries: Any, server: FakeOllama | None = None, url: str = ""
+) -> tuple[tuple[Model, ...], list[str]]:
+    with Client(server.url if server else "http://127.0.0.1:1") as client, Registry() as questions:
+        lookup = Lookup(client, questions, url or registry.url)
+        return lookup.models([Declared.of(entry) for entry in entries]), lookup.warnings
+
+
+def test_a_server_tells_of_what_it_has(ollama: FakeOllama, registry: FakeRegistry) -> None:
+    registry.publish("library/gemma3:270m")
+    ollama.install("gemma3:270m", registry.manifests["library/gemma3:270m"])
+    blob = "sha256-" + "8b" * 32
+    ollama.shows["gemma3:270m"] = {
+        **SHOW,
+        "modelfile": f"# comment\nFROM /var/lib/ollama/models/blobs/{blob}\nTEMPLATE x",
+        "parameters": 'num_ctx                        8192\nstop                           "<end>"\nnum_batch    256',
+    }
+    registry.log.clear()
+    ((model,), warnings) = look(registry, "Gemma3:270m", "gemma3:270m", server=ollama)
+    assert (model.name, model.source, model.blob, model.context, model.batch) == (
+        "gemma3:270m",
+        "server",
+        blob,
+        8192,
+        256,
+    )
+    assert model.shape.architecture == "gemma3"
+    assert (registry.log, warnings) == ([], [])
+
+
+def test_images_count_with_the_projector_that_reads_them(ollama: FakeOllama, registry: FakeRegistry) -> None:
+    registry.publish("library/m:1", size=10**10)
+    ollama.install("m:1", registry.manifests["library/m:1"])
+    ollama.shows["m:1"] = {**SHOW, "projector_info": {"clip.block_count": 27}}
+    ((model,), _warnings) = look(registry, "m:1", server=ollama)
+    assert model.shape.weight_bytes > 10**10
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_registry_is_asked_for_the_head_of_the_file_only(registry: FakeRegistry, ranges: bool) -> None:
+    registry.ranges = ranges
+    parameters = {"num_ctx": 1024, "stop": ["x"]}
+    registry.publish_file("library/m:1", FILE, projector=5000, params=parameters)
+    ((model,), warnings) = look(registry, "m:1")
+    assert (model.source, model.context, model.batch, warnings) == ("registry", 1024, None, [])
+    assert model.shape.quantization == "Q4_K_M"
+    assert model.shape.vocabulary == 20000
+    assert model.shape.weight_bytes == WEIGHTS + 5000
+    assert model.blob.startswith("sha256-")
+    assert len(registry.log) <= 5
+
+
+def test_what_the_server_lacks_the_registry_tells(ollama: FakeOllama, registry: FakeRegistry) -> None:
+    registry.publish_file("library/m:1", FILE)
+    ((model,), _warnings) = look(registry, "m:1", server=ollama)
+    assert model.source == "registry"
+
+
+def test_a_file_is_looked_into(registry: FakeRegistry, tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(FILE)
+    ((model,), _warnings) = look(registry, {"name": "mine", "gguf": str(tmp_path / "m.gguf")})
+    assert (model.name, model.source, model.shape.weight_bytes) == ("mine:latest", "file", WEIGHTS)
+
+
+def test_a_model_that_is_nowhere_is_an_error(registry: FakeRegistry) -> None:
+    with pytest.raises(NotFound, match="has no model nosuch:1"):
+        look(registry, "nosuch:1")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<html>login</html>", "is not a GGUF file"),
+        (HEADER[: len(HEADER) // 2], "is truncated"),
+        (HEADER[:100], "is truncated"),
+        (b"GGUF\x09\0\0\0" + b"\0" * 100, "of version 9"),
+    ],
+)
+def test_a_file_at_the_registry_that_is_no_model_is_left_out(
+    registry: FakeRegistry, content: bytes, words: str
+) -> None:
+    registry.publish_file("library/m:1", content)
+    (models, (warning,)) = look(registry, "m:1")
+    assert models == ()
+    assert warning.startswith("The memory of m:1 is not planned for: m:1 at http://127.0.0.1:")
+    assert words in warning
+
+
+def test_a_model_without_a_file_is_left_out(registry: FakeRegistry) -> None:
+    registry.publish("library/m:1")
+    (models, (warning,)) = look(registry, "m:1")
+    assert models == ()
+    assert "without a GGUF file" in warning
+
+
+def test_a_registry_out_of_reach_is_a_warning_for_each_model(registry: FakeRegistry) -> None:
+    (models, warnings) = look(registry, "a:1", "b:1", url="http://127.0.0.1:1")
+    assert models == ()
+    assert [("not planned for" in text, "No answer" in text) for text in warnings] == [(True, True)] * 2
+
+
+def test_a_host_that_cannot_ask_says_why() -> None:
+    lookup = Lookup(None, None)
+    assert lookup.models([Declared.of("m:1")]) == ()
+    assert "lacks the Python library requests" in lookup.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("a b", "'a b' is not a model name"),
+        ("", "it is empty"),
+        (7, "models[1] is 7"),
+        (["m"], "models[1] is ['m']"),
+        ({"model": "m"}, "models[1]: unknown key 'model'. Known keys: name, gguf."),
+        ({}, "models[1]: name is missing"),
+        ({"name": None}, "models[1]: name is missing"),
+        ({"name": "m", "file": "x"}, "unknown key 'file'"),
+    ],
+)
+def test_a_bad_entry_is_named(entry: Any, words: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        Declared.of(entry, "models[1]")
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing", HEADER[:1000]])
+def test_a_file_of_the_users_that_is_no_model_is_an_error(
+    registry: FakeRegistry, tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"m\.gguf"):
+        look(registry, {"name": "mine", "gguf": str(path)})
+    with pytest.raises(InvalidInput, match=r"no\.gguf"):
+        look(registry, {"name": "mine", "gguf": str(tmp_path / "no.gguf")})

@@ -1,0 +1,101 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Limits that an operator wrote into unit files, apart from those that the tuning wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import (
+    TUNED_PATH,
+    own_memory_limit,
+    parse_size,
+    read_tuned,
+)
+
+GIB = 1 << 30
+ETC = "/etc/systemd/system/ollama.service"
+TUNED = """# Managed
+[Service]
+Environment="LLAMA_ARG_THREADS=8"
+Environment="OLLAMA_ORIGINS=http://a\\"b%%20\\\\"
+MemoryHigh=6144M
+MemoryMax=7168M
+"""
+
+
+def host(root: Path, files: dict[str, str]) -> Files:
+    for path, text in files.items():
+        place = root / path.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+    return Files(str(root))
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({}, None),
+        ({ETC: "[Service]\nMemoryMax=4G\n"}, 4),
+        ({ETC: "[Service]\nMemoryMax=4G\n", TUNED_PATH: TUNED}, 4),
+        ({TUNED_PATH: TUNED}, None),
+        ({f"{ETC}.d/10-local.conf": "[Service]\nMemoryMax=8G\nMemoryHigh = 6G\n"}, 6),
+        ({f"{ETC}.d/10-a.conf": "MemoryMax=8G\n", f"{ETC}.d/20-b.conf": "MemoryMax=2G\n"}, 2),
+        ({f"{ETC}.d/10-a.conf": "MemoryMax=2G\n", f"{ETC}.d/20-b.conf": "MemoryMax=infinity\n"}, None),
+        ({f"{ETC}.d/10-a.conf": "MemoryMax=2G\n", f"{ETC}.d/20-b.conf": "MemoryMax=\n"}, None),
+        ({f"{ETC}.d/10-a.conf": "# MemoryMax=2G\n;MemoryHigh=1G\n"}, None),
+        ({f"{ETC}.d/10-a.conf": "MemoryMax=50%\n"}, 16),
+        # The same name in a folder of higher precedence hides the other one.
+        (
+            {f"{ETC}.d/10-a.conf": "", "/usr/lib/systemd/system/ollama.service.d/10-a.conf": "MemoryMax=2G\n"},
+            None,
+        ),
+        ({"/etc/systemd/system.control/ollama.service.d/50-MemoryMax.conf": "[Service]\nMemoryMax=3221225472\n"}, 3),
+        ({"/etc/systemd/system/service.d/all.conf": "[Service]\nMemoryMax=5G\n"}, 5),
+        ({ETC: "MemoryMax=4G\n", "/usr/lib/systemd/system/ollama.service": "MemoryMax=2G\n"}, 4),
+    ],
+)
+def test_the_operators_own_limit(tmp_path: Path, files: dict[str, str], limit: int | None) -> None:
+    assert own_memory_limit(host(tmp_path, files), 32 * GIB) == (None if limit is None else limit * GIB)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1024", 1024), ("1.5G", 3 * GIB // 2), ("512 M", 512 << 20), ("25%", 250), ("infinity", None), ("x", None)],
+)
+def test_sizes(text: str, size: int | None) -> None:
+    assert parse_size(text, 1000) == size
+
+
+def test_what_the_last_run_wrote(tmp_path: Path) -> None:
+    assert read_tuned(host(tmp_path, {TUNED_PATH: TUNED})) == {
+        "LLAMA_ARG_THREADS": "8",
+        "OLLAMA_ORIGINS": 'http://a"b%20\\',
+        "MemoryHigh": "6144M",
+        "MemoryMax": "7168M",
+    }
+    assert read_tuned(Files(str(tmp_path / "bare"))) == {}
+
+
+def test_a_limit_that_the_tuning_wrote_is_not_the_hosts(tmp_path: Path) -> None:
+    """Otherwise each run would tune for what the run before had left."""
+    files = {
+        "/proc/meminfo": "MemTotal: 16777216 kB\nMemAvailable: 16000000 kB\nSwapTotal: 0 kB",
+        "/proc/self/mountinfo": "34 24 0:30 / /sys/fs/cgroup rw,relatime - cgroup2 cgroup2 rw",
+        "/proc/1/cgroup": "0::/init.scope",
+        "/proc/42/cgroup": "0::/system.slice/ollama.service",
+        "/proc/42/status": "Cpus_allowed_list: 0",
+        "/sys/fs/cgroup/system.slice/ollama.service/cgroup.procs": "42",
+        "/sys/fs/cgroup/system.slice/ollama.service/memory.high": str(6144 << 20),
+        "/sys/fs/cgroup/system.slice/ollama.service/memory.max": str(7168 << 20),
+        TUNED_PATH: TUNED,
+    }
+    host(tmp_path, files)
+    assert probe(str(tmp_path)).memory_limit_mb is None
+    host(tmp_path, {f"{ETC}.d/60-local.conf": "[Service]\nMemoryMax=8G\n"})
+    assert probe(str(tmp_path)).memory_limit_mb == 8192
+    host(tmp_path, {"/sys/fs/cgroup/system.slice/memory.max": str(4096 << 20)})
+    assert probe(str(tmp_path)).memory_limit_mb == 4096
