@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.llmops.ollama.plugins.plugin_utils.summary import fleet_summary
+from ansible_collections.llmops.ollama.plugins.plugin_utils.summary import fleet_summary, plan_summary
 
 
 class ActionModule(ActionBase):
@@ -17,15 +17,17 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _requires_connection = False
     _supports_check_mode = True
-    _VALID_ARGS: frozenset[str] = frozenset()
+    _VALID_ARGS = frozenset({"show"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
+        _validated, options = self.validate_argument_spec({"show": {"choices": ["fleet", "plan"], "default": "fleet"}})
         variables = task_vars or {}
         groups = variables.get("groups", {})
         servers, gateways = (
             {host: variables["hostvars"][host] for host in groups.get(group, [])} for group in ("ollama", "gateway")
         )
-        Display().display("\n" + fleet_summary(servers, gateways) + "\n")
+        text = plan_summary(servers) if options["show"] == "plan" else fleet_summary(servers, gateways)
+        Display().display(f"\n{text}\n")
         result.update(changed=False, hosts=sorted({*servers, *gateways}))
         return result

@@ -290,7 +290,7 @@ class Planner:
         least = self._policy.quantizations[-1]
         return (
             f"No quantization down to {least.name} would make {largest.model.name} fit: choose a smaller model, or a "
-            f"host with {over / 1024:.1f} GiB more."
+            f"host with {_up(over)} MiB more."
         )
 
 

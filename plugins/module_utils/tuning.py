@@ -516,7 +516,7 @@ def _check_memory(at: Situation) -> Iterator[str]:
         )
     else:
         yield (
-            f"The models do not fit: {_list(plan)} take up to {plan.planned_mb} MiB with one slot of "
+            f"The models do not fit: {_list(plan)} would take up to {plan.planned_mb} MiB with one slot of "
             f"{plan.configuration.context} tokens, and {budget}. {plan.advice}".rstrip()
         )
 

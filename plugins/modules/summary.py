@@ -10,11 +10,17 @@ short_description: Print what is known of the fleet after a run
 version_added: 0.1.0
 author: llmops.ollama contributors (@llmops)
 description:
-  - Prints one table of the fleet, and for each host every tuned value with its reason.
+  - Prints one table of the fleet, and for each host every tuned value with its reason, and where its memory goes.
   - Reads what the collection's roles and playbooks left in the run's variables (C(ollama_tuning),
     C(ollama_health_result), C(ollama_models_result), C(ollama_benchmark_result), C(gateway_benchmark_result)). What a
     run did not do is left out.
-options: {}
+options:
+  show:
+    description:
+      - V(fleet) shows what runs and what was measured; V(plan) what each server would be set up with, and its memory.
+    type: str
+    choices: [fleet, plan]
+    default: fleet
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
 attributes:

@@ -22,6 +22,34 @@ def fleet_summary(servers: Mapping[str, HostVars], gateways: Mapping[str, HostVa
     return "\n\n".join(parts)
 
 
+def plan_summary(servers: Mapping[str, HostVars]) -> str:
+    """Render what each server would be set up with: one table, then for each host its memory and the reasons."""
+    header = ["host", "CPUs", "memory", "profile", "parallel", "context", "KV cache", "threads", "models at once"]
+    header += ["budget", "worst case", "fits"]
+    tuned = {host: variables["ollama_tuning"] for host, variables in servers.items() if variables.get("ollama_tuning")}
+    rows = []
+    for host, variables in servers.items():
+        if host not in tuned:
+            rows.append([host, "not reached", *[""] * (len(header) - 2)])
+            continue
+        values = {each["key"]: str(each["value"]) for each in tuned[host]["recommendations"]}
+        memory = tuned[host]["memory"]
+        known = bool(memory["models"])
+        rows.append(
+            [
+                host,
+                *_hardware(variables),
+                tuned[host]["profile"],
+                *(values.get(key, "") for key in ("parallel", "context_length", "kv_cache_type", "threads")),
+                values.get("max_loaded_models", ""),
+                f"{memory['budget_mb']} MiB",
+                f"{memory['planned_mb']} MiB" if known else "?",
+                ("yes" if memory["fits"] else "NO") if known else "?",
+            ]
+        )
+    return "\n\n".join([table(header, rows), *(_reasons(host, servers[host]) for host in tuned)])
+
+
 def _overview(servers: Mapping[str, HostVars], gateways: Mapping[str, HostVars]) -> str:
     header = ["host", "CPUs", "memory", "profile", "parallel", "engine", "health", "model", "requests/s", "p95"]
     rows = [
@@ -113,7 +141,7 @@ def _measured(title: str, measured: Mapping[str, Any]) -> str:
 
 def _reasons(host: str, variables: HostVars) -> str:
     tuning = variables["ollama_tuning"]
-    rows = [(each["variable"] or each["key"], str(each["value"]), each["reason"]) for each in tuning["recommendations"]]
+    rows = [(_name(each), _value(each), each["reason"]) for each in tuning["recommendations"]]
     name_width = max((len(name) for name, _, _ in rows), default=0)
     value_width = max((len(value) for _, value, _ in rows), default=0)
     margin = name_width + value_width + 6
@@ -122,8 +150,41 @@ def _reasons(host: str, variables: HostVars) -> str:
         wrapped = textwrap.wrap(reason, WIDTH - margin) or [""]
         lines.append(f"  {name:{name_width}}  {value:{value_width}}  {wrapped[0]}")
         lines += [" " * margin + more for more in wrapped[1:]]
-    lines += [f"  warning: {warning}" for warning in tuning.get("warnings", [])]
+    lines += _memory(tuning.get("memory"))
+    for warning in tuning.get("warnings", []):
+        first, *others = textwrap.wrap(f"warning: {warning}", WIDTH - 4)
+        lines += [f"  {first}", *(f"    {more}" for more in others)]
     return "\n".join(lines)
+
+
+def _name(recommendation: Mapping[str, Any]) -> str:
+    """What a person would look for on the host."""
+    names = (recommendation.get(kind) for kind in ("variable", "directive", "parameter", "key"))
+    return next(str(name) for name in names if name)
+
+
+def _value(recommendation: Mapping[str, Any]) -> str:
+    return f"{recommendation['value']}{'M' if recommendation.get('directive') else ''}"
+
+
+def _memory(memory: Mapping[str, Any] | None) -> list[str]:
+    """Where the memory would go in the worst case."""
+    if not memory or not memory["models"]:
+        return []
+    lines = [f"  memory in the worst case: {memory['planned_mb']} of {memory['budget_mb']} MiB"]
+    for model in memory["models"]:
+        parts = (
+            ("weights", "weights"),
+            ("KV cache", "kv"),
+            ("compute", "compute"),
+            ("processes", "runtime"),
+            ("caches of prompts", "growth"),
+        )
+        sizes = ", ".join(f"{label} {model[f'{key}_mb']}" for label, key in parts)
+        name = f"{model['name']} {model['quantization']}".strip()
+        slots = f"{model['slots']} x {model['context']} tokens"
+        lines.append(f"    {name}, {slots}: {sizes}; {model['peak_mb']} MiB in all")
+    return lines
 
 
 def _errors(kinds: Mapping[str, int]) -> str:

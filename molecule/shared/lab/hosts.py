@@ -21,10 +21,14 @@ class Host:
     mirror: bool = False  # gets the cache's releases and models where substitutes are used
 
 
+DEFAULT = (
+    Host("ollama1", "12", ("ollama",), cpus=1, memory="4g"),
+    Host("ollama2", "13", ("ollama",), spare_cpus=1),
+    Host("edge", "12", ("gateway",), gateway=True, mirror=True),
+)
+
 FLEETS: dict[str, tuple[Host, ...]] = {
-    "default": (
-        Host("ollama1", "12", ("ollama",), cpus=1, memory="4g"),
-        Host("ollama2", "13", ("ollama",), spare_cpus=1),
-        Host("edge", "12", ("gateway",), gateway=True, mirror=True),
-    ),
+    "default": DEFAULT,
+    # What the scenarios need beside it: a host that an untuned server soon fills.
+    "molecule": (*DEFAULT, Host("small", "12", ("small",), memory="768m")),
 }
