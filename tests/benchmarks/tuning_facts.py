@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """CPU time of tuning_facts on a host: ./dev exec python tests/benchmarks/tuning_facts.py -i INVENTORY [--host ollama1]
 
-Runs the module once through Ansible and keeps the file that Ansible sent to the host. Then the host runs that file again
-and again, and the kernel tells what each run and its child processes took. Prints a Markdown table; exit code 1 if the
-median is above the goal.
+Runs the module once through Ansible and keeps the file that Ansible sent to the host. Then the host runs that file
+again and again, and the kernel tells what each run and its child processes took. Prints a Markdown table; exit code 1
+if a median is above the goal.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.llmops.ollama.plugins.plugin_utils.summary import fleet_summary, table
+from ansible_collections.llmops.ollama.plugins.plugin_utils.summary import fleet_summary, plan_summary, table
 
-TUNING = {
+TUNING: dict[str, Any] = {
     "hardware": {"cpu_cores": 2, "cpu_quota": 1.0, "memory_mb": 24000, "memory_limit_mb": 4096},
     "profile": "minimal",
     "environment": {"OLLAMA_NUM_PARALLEL": "1", "LLAMA_ARG_THREADS": "1"},
@@ -76,3 +76,55 @@ def test_a_host_of_which_nothing_is_known_is_still_listed() -> None:
 
 def test_columns_that_nothing_fills_are_left_out() -> None:
     assert table(["host", "load"], [["a", ""], ["bb", ""]]) == "host\n----\na\nbb"
+
+
+PLAN: dict[str, Any] = {
+    **TUNING,
+    "recommendations": [
+        *TUNING["recommendations"],
+        {"key": "memory_high_mb", "value": 3072, "reason": "The budget.", "variable": None, "directive": "MemoryHigh"},
+        {"key": "threads", "value": 1, "reason": "One.", "variable": None, "parameter": "num_thread"},
+    ],
+    "memory": {
+        "budget_mb": 3072,
+        "planned_mb": 1266,
+        "fits": True,
+        "models": [
+            {
+                "name": "gemma3:270m",
+                "quantization": "Q4_K_M",
+                "slots": 1,
+                "context": 4096,
+                "weights_mb": 235,
+                "kv_mb": 27,
+                "compute_mb": 24,
+                "runtime_mb": 95,
+                "growth_mb": 786,
+                "peak_mb": 1167,
+            }
+        ],
+    },
+    "warnings": ["word " * 60],
+}
+
+
+def test_a_plan_shows_what_each_host_would_get() -> None:
+    lines = plan_summary({"a": {"ollama_tuning": PLAN}, "b": {}}).splitlines()
+    assert lines[0].split()[:5] == ["host", "CPUs", "memory", "profile", "parallel"]
+    assert lines[2].split() == ["a", "1", "4.0", "GiB", "minimal", "1", "1", "3072", "MiB", "1266", "MiB", "yes"]
+    assert lines[3].split() == ["b", "not", "reached"]
+    text = "\n".join(lines)
+    assert "  MemoryHigh           3072M  The budget." in text
+    assert "  num_thread           1      One." in text
+    assert "  memory in the worst case: 1266 of 3072 MiB" in text
+    assert "    gemma3:270m Q4_K_M, 1 x 4096 tokens: 1167 MiB" in text
+    assert "      weights 235, KV cache 27, compute 24, processes 95, caches of prompts 786" in text
+    assert max(map(len, lines)) <= 120
+
+
+def test_a_plan_says_what_does_not_fit_and_what_is_not_known() -> None:
+    too_large = {**PLAN, "memory": {**PLAN["memory"], "fits": False}}
+    unknown = {**PLAN, "memory": {**PLAN["memory"], "models": []}}
+    lines = plan_summary({"a": {"ollama_tuning": too_large}, "b": {"ollama_tuning": unknown}}).splitlines()
+    assert lines[2].split()[-1] == "NO"
+    assert lines[3].split()[-2:] == ["?", "?"]
