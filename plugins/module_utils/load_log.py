@@ -13,23 +13,30 @@ from dataclasses import dataclass, replace
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import ModelMemory
 
 # Where a load begins: everything before it belongs to an earlier one.
-_START = re.compile(r'msg="(?:starting llama-server|starting runner)"[^\n]*--model ')
+_START = re.compile(r'msg="(?:starting llama-server|starting runner)"[^\n]*--model [^\n]*--port (\d+)')
 _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 # llama.cpp, inside of llama-server and of Ollama up to 0.24: one line for each buffer.
 _BUFFER = re.compile(r"^\s*(\w+):\s+(\S+)\s+(model|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB", re.MULTILINE)
 _BATCH = re.compile(r"^llama_context: n_ubatch\s*= (\d+)", re.MULTILINE)
 _SLOTS = re.compile(r"^llama_context: n_seq_max\s*= (\d+)", re.MULTILINE)
+_THREADS = re.compile(r"system_info: n_threads = (\d+)")
+_KV_TYPE = re.compile(r"^llama_kv_cache: size = .* K \((\w+)\)", re.MULTILINE)
 _CELLS = re.compile(r"^llama_context: n_ctx_(?:seq|per_seq)\s*= (\d+)", re.MULTILINE)
 
 # Ollama's own engine: one line for each part, and the request that led to it.
 _PART = re.compile(r'msg="(model weights|kv cache|compute graph)" device=\S+ size="([\d.]+) ([KMGT]?i?B)"')
-_REQUEST = re.compile(r"Operation:commit .*?Parallel:(\d+) BatchSize:(\d+) .*?KvSize:(\d+) ")
+_REQUEST = re.compile(
+    r"Operation:commit .*?Parallel:(\d+) BatchSize:(\d+) .*?KvSize:(\d+) KvCacheType:(\S*) NumThreads:(\d+) "
+)
 
 
 @dataclass(frozen=True)
 class LoadedParts:
-    """Bytes that the last load in a log allocated; None where it does not say. ``context`` is per slot, in tokens."""
+    """Bytes that the last load in a log allocated; None where it does not say. ``context`` is per slot, in tokens.
+
+    ``kv_type`` is what the cache's keys and values are stored as, for example f16 or q8_0.
+    """
 
     weights: int | None = None
     kv: int | None = None
@@ -39,6 +46,17 @@ class LoadedParts:
     parallel: int | None = None
     context: int | None = None
     batch: int | None = None
+    threads: int | None = None
+    kv_type: str | None = None
+
+
+def load_of(log: str, port: int) -> LoadedParts | None:
+    """The last load for the runner that listens on this port; None where the log does not have it."""
+    starts = [*_START.finditer(log)]
+    for start, end in zip(reversed(starts), [len(log), *(each.start() for each in reversed(starts))]):
+        if int(start[1]) == port:
+            return last_load(log[start.start() : end])
+    return None
 
 
 def last_load(log: str) -> LoadedParts | None:
@@ -69,6 +87,7 @@ def _llama(text: str) -> LoadedParts:
         sizes[kind] = sizes.get(kind, 0) + _bytes(size, "MiB")
     # The llama.cpp in Ollama's process reserves logits for a whole batch, of which hardly anything is ever touched.
     in_process = "starting go runner" in text
+    request, kv_type = _REQUEST.search(text), _KV_TYPE.search(text)
     return LoadedParts(
         weights=sizes.get("model"),
         kv=sizes.get("KV"),
@@ -78,6 +97,8 @@ def _llama(text: str) -> LoadedParts:
         parallel=_number(_SLOTS, text),
         context=_number(_CELLS, text),
         batch=_number(_BATCH, text),
+        threads=int(request[5]) if request else _number(_THREADS, text),
+        kv_type=kv_type[1] if kv_type else None,
     )
 
 
@@ -86,7 +107,7 @@ def _own_engine(text: str) -> LoadedParts | None:
     if not parts:
         return None
     request = _REQUEST.search(text)
-    parallel, batch, cells = map(int, request.groups()) if request else (0, 0, 0)
+    parallel, batch, cells = map(int, request.groups()[:3]) if request else (0, 0, 0)
     return LoadedParts(
         weights=parts.get("model weights"),
         kv=parts.get("kv cache"),
@@ -94,6 +115,8 @@ def _own_engine(text: str) -> LoadedParts | None:
         parallel=parallel or None,
         context=cells // parallel if parallel else None,
         batch=batch or None,
+        threads=int(request[5]) if request else None,
+        kv_type=(request[4] or "f16") if request else None,
     )
 
 
