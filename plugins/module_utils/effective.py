@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Did every wanted value reach the running server? Its models are looked at in ``loaded_model.py``.
 
-Each method of ``Proof`` is one check: it returns what it found, or raises an ``OllamaError`` where that is not as wanted.
+Each method of ``Proof`` is one check: it returns what it found, or raises an ``OllamaError`` where that is wrong.
 """
 
 from __future__ import annotations

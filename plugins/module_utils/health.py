@@ -28,6 +28,10 @@ PAUSE = 0.5
 # The server's words for a model that only embeds.
 NO_GENERATE = "does not support generate"
 
+# Where a model is unloaded after each answer, it must stay for as long as the checks look at it.
+UNLOADED_AT_ONCE = ("0", "0s", "0m", "0h")
+LONG_ENOUGH = "1m"
+
 Clock = Callable[[], float]
 
 
@@ -143,7 +147,9 @@ class Examination:
             raise Unhealthy("No model is installed, so nothing can be generated.", "Pull a model first.")
         model = self._chosen()
         # No other option: one that differs from what clients send would make the server load the model anew.
-        request = {"model": model, "prompt": "Hello", "options": {"num_predict": 1}}
+        request: dict[str, Any] = {"model": model, "prompt": "Hello", "options": {"num_predict": 1}}
+        if self._level == "effective" and self._wanted.environment.get("OLLAMA_KEEP_ALIVE") in UNLOADED_AT_ONCE:
+            request["keep_alive"] = LONG_ENOUGH
         try:
             done = any(event.get("done") for event in self._client.generate(request))
         except NotFound as error:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Did every wanted value reach a model that a server has loaded?
 
-Each method of ``Model`` is one check: it returns what it found, or raises an ``OllamaError`` where that is not as wanted.
+Each method of ``Model`` is one check: it returns what it found, or raises an ``OllamaError`` where that is wrong.
 """
 
 from __future__ import annotations
@@ -96,12 +96,12 @@ class Model:
             has = self._load.parallel if self._load else None
             source = "the load's log"
         if has == wanted:
-            return f"{self._name} has {has} slots ({source})"
+            return f"{self._name} has {counted(has, 'slot')} ({source})"
         reason = self._single_slot()
         if has == 1 and reason:
             return f"{self._name} has 1 slot: {reason}, whatever OLLAMA_NUM_PARALLEL says ({wanted})"
         raise Unhealthy(
-            f"{self._name} has {has} slots ({source}), and OLLAMA_NUM_PARALLEL should give it {wanted}.",
+            f"{self._name} has {counted(has, 'slot')} ({source}), and OLLAMA_NUM_PARALLEL should give it {wanted}.",
             self._reload("Load it with the wanted settings"),
         )
 
@@ -126,8 +126,8 @@ class Model:
             if has is None:
                 has, source = wanted, "its environment; the journal does not have the load"
         if has == wanted:
-            return f"{self._name} runs with {has} threads ({source})"
-        told = f"runs with {has} threads ({source})" if has is not None else "does not say how many threads it has"
+            return f"{self._name} runs with {counted(has, 'thread')} ({source})"
+        told = f"runs with {counted(has, 'thread')} ({source})" if has else "does not say how many threads it has"
         raise Unhealthy(f"{self._name} {told}, and should with {wanted}.", self._threads_remedy(runner))
 
     def kv_cache(self) -> str:
@@ -140,23 +140,27 @@ class Model:
             has = [(self._load.kv_type if self._load else None) or "f16"]
         if has == [wanted]:
             return f"{self._name} keeps keys and values as {wanted}"
+        remedy = self._reload("Load it with the wanted settings")
+        if wanted != "f16":
+            remedy = (
+                "A quantized cache needs OLLAMA_FLASH_ATTENTION=1 and a model that can do with it; the log of the load"
+                f" says why it was refused (journalctl -u {self._service})."
+            )
         raise Unhealthy(
             f"{self._name} keeps keys and values as {' and '.join(has)}, and OLLAMA_KV_CACHE_TYPE should make them"
             f" {wanted}.",
-            "A quantized cache needs OLLAMA_FLASH_ATTENTION=1 and a model that can do with it; the log of the load says"
-            f" why it was refused (journalctl -u {self._service}).",
+            remedy,
         )
 
     def context(self) -> str:
         """Each slot has the wanted context."""
         loaded = self._loaded()
         wanted, source = self._expected_context()
-        has = loaded.get("context_length") or (self._runner.context if self._runner else None)
-        own = self._runner.context if self._runner else None
-        if has == wanted and own in (None, wanted):
-            return f"each slot of {self._name} has {has} tokens ({source})"
+        # What the server thinks, and what it told the runner.
+        said, told = loaded.get("context_length"), self._runner.context if self._runner else None
+        has = said if said != wanted and said is not None else told or said
         if has == wanted:
-            has = own
+            return f"each slot of {self._name} has {has} tokens ({source})"
         raise Unhealthy(
             f"Each slot of {self._name} has {has} tokens, and should have {wanted} ({source}).",
             self._reload("Load it with the wanted settings, or look for a client that sends num_ctx"),
@@ -239,7 +243,9 @@ class Model:
         return f"{purpose} (systemctl restart {self._service})."
 
     def _threads_remedy(self, runner: Runner) -> str:
-        if not runner.is_llama_server or runner.threads is not None:
+        if runner.is_llama_server and runner.threads is not None:
+            return f"Remove the parameter num_thread from {self._name}: it wins over LLAMA_ARG_THREADS."
+        if not runner.is_llama_server:
             return f"Set the parameter num_thread of {self._name}, or in the options of every request."
         return f"Set LLAMA_ARG_THREADS for {self._service} and restart it (systemctl restart {self._service})."
 
@@ -256,3 +262,8 @@ def same_model(one: str, other: str) -> bool:
         return ModelName.parse(one).key == ModelName.parse(other).key
     except InvalidInput:
         return one == other
+
+
+def counted(count: int | None, what: str) -> str:
+    """A number of things, in words."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -47,8 +47,8 @@ options:
     default: {}
   directives:
     description:
-      - Properties that the unit O(service) must have, as C(systemctl show) names them, for example C(MemoryHigh). Limits
-        are compared in bytes, so that V(2048M) and V(2G) are the same. For the level V(effective).
+      - Properties that the unit O(service) must have, as C(systemctl show) names them, for example C(MemoryHigh).
+        Limits are compared in bytes, so that V(2048M) and V(2G) are the same. For the level V(effective).
     type: dict
     default: {}
   gpu:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.llmops.ollama.plugins.module_utils.load_log import LoadedParts, calibrate, last_load
+from ansible_collections.llmops.ollama.plugins.module_utils.load_log import LoadedParts, calibrate, last_load, load_of
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB, ModelMemory
 
 LOGS = Path(__file__).parents[2] / "fixtures/logs"
@@ -30,19 +30,34 @@ def test_llama_server() -> None:
         parallel=2,
         context=4096,
         batch=1024,
+        kv_type="q8_0",
     )
 
 
 def test_the_old_engines_own_models() -> None:
     assert last_load(read("ollama-engine-0.24.0-gemma3-p2-4096-f16")) == LoadedParts(
-        weights=size(394.0), kv=size(50.2), compute=size(28.2), parallel=2, context=4096, batch=512
+        weights=size(394.0),
+        kv=size(50.2),
+        compute=size(28.2),
+        parallel=2,
+        context=4096,
+        batch=512,
+        threads=2,
+        kv_type="f16",
     )
 
 
 def test_the_old_engines_llama_cpp() -> None:
     # Its compute buffer of 129 MiB is left out: nearly all of it are logits that are never written.
     assert last_load(read("ollama-llama-0.24.0-llama-p1-2048-f16")) == LoadedParts(
-        weights=size(379.05), kv=size(12.0), output=size(0.25), parallel=1, context=2048, batch=512
+        weights=size(379.05),
+        kv=size(12.0),
+        output=size(0.25),
+        parallel=1,
+        context=2048,
+        batch=512,
+        threads=2,
+        kv_type="f16",
     )
 
 
@@ -50,6 +65,23 @@ def test_the_last_load_counts() -> None:
     first, second = read("ollama-engine-0.24.0-gemma3-p2-4096-f16"), read("llama-server-0.34.0-gemma3-p2-4096-q8_0")
     assert last_load(first + second) == last_load(second)
     assert last_load(second + second) == last_load(second)
+
+
+@pytest.mark.parametrize(
+    ("name", "port", "weights", "threads"),
+    [
+        ("llama-server-0.34.0-two-models-p2-4096-q8_0", 45253, size(222.51) + size(12.66), 1),
+        ("llama-server-0.34.0-two-models-p2-4096-q8_0", 46879, size(379.05), 1),
+        ("ollama-0.24.0-two-models-p2-4096-q8_0", 37031, size(405.2), 2),
+        ("ollama-0.24.0-two-models-p2-4096-q8_0", 45017, size(379.05), 2),
+    ],
+)
+def test_the_load_of_one_runner_among_several(name: str, port: int, weights: int, threads: int) -> None:
+    load = load_of(read(name), port)
+    assert load
+    assert (load.weights, load.threads) == (weights, threads)
+    assert (load.parallel, load.context, load.kv_type) == (2, 4096, "q8_0")
+    assert load_of(read(name), 1) is None
 
 
 @pytest.mark.parametrize("log", ["", "Listening on 127.0.0.1:11434\n", "kv cache\n"])
