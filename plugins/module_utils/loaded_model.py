@@ -209,7 +209,7 @@ class Model:
         """What the load of this runner logged, or why that is not known."""
         try:
             began = processes.started(runner.pid, self._host.proc)
-            log = self._host.systemd.log(self._service, began - LOG_BEFORE, began + LOG_AFTER)
+            log = self._host.systemd.log_between(self._service, began - LOG_BEFORE, began + LOG_AFTER)
         except OllamaError as error:
             return None, f"it cannot be read: {error.problem.rstrip('.')}"
         return load_of(log, runner.port), "the journal does not have it"

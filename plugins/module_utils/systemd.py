@@ -177,7 +177,7 @@ class Systemd:
         output = self._checked(["systemctl", "show", unit, f"--property={','.join(names)}"], QUERY_SECONDS).output
         return dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
 
-    def log(self, unit: str, since: float, until: float) -> str:
+    def log_between(self, unit: str, since: float, until: float) -> str:
         """All that a unit logged between two times (s since the epoch). Raises an ``OllamaError``."""
         times = [f"--since=@{since:.0f}", f"--until=@{until:.0f}"]
         command = ["journalctl", f"--unit={unit}", *times, "--output=cat", "--no-pager", "--quiet"]

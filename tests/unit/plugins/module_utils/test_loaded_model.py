@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils import loaded_model as core
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
 from ansible_collections.llmops.ollama.plugins.module_utils.effective import Wanted
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError, Unhealthy
 from fake_host import FIXTURES, SERVER, SERVICE, FakeHost
 from fake_http import Answer, FakeServer, Json, Stream
 
@@ -184,7 +184,7 @@ def test_a_journal_that_cannot_be_read(old: Machine, monkeypatch: pytest.MonkeyP
 
     def broken(command: Any, timeout: float) -> Any:
         if command[0] == "journalctl":
-            raise core.Unhealthy("journalctl did not end within 30 s.")
+            raise Unhealthy("journalctl did not end within 30 s.")
         return run(command, timeout)
 
     monkeypatch.setattr(old.fake, "run", broken)

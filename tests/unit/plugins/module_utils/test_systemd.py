@@ -142,10 +142,10 @@ def test_properties_that_systemd_does_not_know_are_left_out() -> None:
 
 def test_a_log_between_two_times() -> None:
     run = Recorder(core.Completed(0, "one\n\ntwo\n", ""))
-    assert core.Systemd(run).log("demo.service", 5.4, 9.6) == "one\n\ntwo\n"
+    assert core.Systemd(run).log_between("demo.service", 5.4, 9.6) == "one\n\ntwo\n"
     assert "--since=@5 --until=@10 --output=cat" in run.commands[0]
     with pytest.raises(Unhealthy, match="no access"):
-        core.Systemd(Recorder(core.Completed(1, "", "no access"))).log("demo.service", 5, 9)
+        core.Systemd(Recorder(core.Completed(1, "", "no access"))).log_between("demo.service", 5, 9)
 
 
 @pytest.mark.parametrize(
