@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.llmops.ollama.plugins.plugin_utils.summary import fleet_summary, plan_summary
@@ -21,13 +22,15 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _validated, options = self.validate_argument_spec({"show": {"choices": ["fleet", "plan"], "default": "fleet"}})
+        show = self._task.args.get("show", "fleet")
+        if show not in ("fleet", "plan"):
+            raise AnsibleActionFail(f"show is {show!r}. It must be fleet or plan.")
         variables = task_vars or {}
         groups = variables.get("groups", {})
         servers, gateways = (
             {host: variables["hostvars"][host] for host in groups.get(group, [])} for group in ("ollama", "gateway")
         )
-        text = plan_summary(servers) if options["show"] == "plan" else fleet_summary(servers, gateways)
+        text = plan_summary(servers) if show == "plan" else fleet_summary(servers, gateways)
         Display().display(f"\n{text}\n")
         result.update(changed=False, hosts=sorted({*servers, *gateways}))
         return result

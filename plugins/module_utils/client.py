@@ -67,6 +67,14 @@ class Client:
         """Metadata of an installed model: ``details``, ``model_info``, ``capabilities``, ``parameters``."""
         return self._object("POST", "/api/show", {"model": model})
 
+    def embed(self, model: str, text: str) -> None:
+        """Have a text embedded; what comes out is dropped."""
+        self._request("POST", "/api/embed", {"model": model, "input": text}).close()
+
+    def props(self) -> Json:
+        """What a ``llama-server``, not Ollama, says of itself: ``total_slots``, ``default_generation_settings``."""
+        return self._object("GET", "/props")
+
     def has_blob(self, digest: str) -> bool:
         """Whether the server holds the complete blob ``sha256:<64 hex>``."""
         try:

@@ -7,17 +7,30 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Callable
 
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import NotFound, OllamaError, Unhealthy
-from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Unit
+from ansible_collections.llmops.ollama.plugins.module_utils.effective import Checks, Host, Proof, Wanted
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
+    NotFound,
+    OllamaError,
+    UnexpectedAnswer,
+    Unhealthy,
+)
+from ansible_collections.llmops.ollama.plugins.module_utils.loaded_model import Model
+from ansible_collections.llmops.ollama.plugins.module_utils.runner import read_environ
 
 # Each level includes those before it.
-LEVELS = ("live", "ready")
+LEVELS = ("live", "ready", "effective")
 # Seconds between two looks at a server that is not healthy yet.
 PAUSE = 0.5
+
+# The server's words for a model that only embeds.
+NO_GENERATE = "does not support generate"
+
+# Where a model is unloaded after each answer, it must stay for as long as the checks look at it.
+UNLOADED_AT_ONCE = ("0", "0s", "0m", "0h")
+LONG_ENOUGH = "1m"
 
 Clock = Callable[[], float]
 
@@ -63,8 +76,9 @@ class Health:
 class Examination:
     """The checks of one server, run one after the other.
 
-    ``model`` is for the level ready (default: the first that is installed). ``environment`` is what the process of
-    ``service`` must have, where anything is wanted; ``show`` gives the unit's state, ``proc`` is where processes are.
+    ``model`` is the one to load from the level ready on (default: the first that is installed). ``wanted`` is what must
+    be in effect: its environment is compared at every level, the rest is proved at the level effective. ``host`` is
+    where ``service`` runs.
     """
 
     def __init__(
@@ -72,14 +86,13 @@ class Examination:
         client: Client,
         level: str = "live",
         model: str | None = None,
-        environment: Mapping[str, str] | None = None,
+        wanted: Wanted | None = None,
         service: str = "ollama.service",
-        show: Callable[[str], Unit] = Unit,
-        proc: str = "/proc",
+        host: Host | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self._client, self._level, self._model = client, level, model
-        self._environment, self._service, self._show, self._proc = environment or {}, service, show, proc
+        self._wanted, self._service, self._host = wanted or Wanted(), service, host or Host()
         self._clock = clock
         self._version = ""
         self._models: list[Installed] = []
@@ -88,13 +101,28 @@ class Examination:
         """Look once."""
         self._version, self._models = "", []
         checks = [self._checked("api", self._api)]
+        generated = False
         if checks[0].ok:  # without it the next ones could only say the same
             checks.append(self._checked("version", self._read_version))
-            if self._level == "ready":
+            if self._level != "live":
                 checks.append(self._checked("generate", self._generate))
-        if self._environment:
+                generated = checks[-1].ok
+        if self._wanted.environment:
             checks.append(self._checked("environment", self._compare_environment))
+        if self._level == "effective":
+            proof = Proof(self._wanted, self._service, self._host, self._version)
+            checks += self._all(proof.of_process())
+            if generated:  # or the model is not loaded
+                model = Model(self._client, self._wanted, self._service, self._host, self._chosen())
+                checks += self._all(model.checks())
+            checks += self._all(proof.of_memory())
         return Health(self._level, self._version, tuple(self._models), tuple(checks))
+
+    def _all(self, checks: Checks) -> list[Check]:
+        return [self._checked(name, check) for name, check in checks]
+
+    def _chosen(self) -> str:
+        return self._model or self._models[0].name
 
     def _checked(self, name: str, check: Callable[[], str]) -> Check:
         start = self._clock()
@@ -117,26 +145,31 @@ class Examination:
     def _generate(self) -> str:
         if not self._model and not self._models:
             raise Unhealthy("No model is installed, so nothing can be generated.", "Pull a model first.")
-        model = self._model or self._models[0].name
+        model = self._chosen()
         # No other option: one that differs from what clients send would make the server load the model anew.
-        request = {"model": model, "prompt": "Hello", "options": {"num_predict": 1}}
+        request: dict[str, Any] = {"model": model, "prompt": "Hello", "options": {"num_predict": 1}}
+        if self._level == "effective" and self._wanted.environment.get("OLLAMA_KEEP_ALIVE") in UNLOADED_AT_ONCE:
+            request["keep_alive"] = LONG_ENOUGH
         try:
             done = any(event.get("done") for event in self._client.generate(request))
         except NotFound as error:
             have = ", ".join(model.name for model in self._models) or "none"
             raise NotFound(error.problem, f"Pull {model}, or choose one that is installed ({have}).") from None
+        except UnexpectedAnswer as error:
+            if NO_GENERATE not in error.problem:
+                raise
+            self._client.embed(model, "Hello")
+            return f"{model} generates no text, and embedded one"
         if not done:
             raise Unhealthy(f"{model} ended its answer without saying that it is done.", "Look at the server's log.")
         return f"{model} generated a token"
 
     def _compare_environment(self) -> str:
-        unit = self._show(self._service)
-        if not unit.main_pid:
-            raise Unhealthy(f"{self._service} has no running process.", f"Start it (systemctl start {self._service}).")
-        has = read_environ(unit.main_pid, self._proc)
-        wrong = differences(self._environment, has)
+        unit = self._host.unit(self._service)
+        has = read_environ(unit.main_pid, self._host.proc)
+        wrong = differences(self._wanted.environment, has)
         if not wrong:
-            return f"process {unit.main_pid} of {unit.name} has all {len(self._environment)} variables"
+            return f"process {unit.main_pid} of {unit.name} has all {len(self._wanted.environment)} variables"
         stale = " Its unit files were changed without telling systemd." if unit.need_daemon_reload else ""
         raise Unhealthy(
             f"Process {unit.main_pid} of {unit.name} differs: {'; '.join(wrong)}.{stale}",
@@ -151,21 +184,6 @@ def differences(wanted: Mapping[str, str], has: Mapping[str, str]) -> list[str]:
         for name, value in sorted(wanted.items())
         if has.get(name) != value
     ]
-
-
-def read_environ(pid: int, proc: str = "/proc") -> dict[str, str]:
-    """The environment with which a process was started. Raises ``Unhealthy``."""
-    try:
-        content = Path(proc, str(pid), "environ").read_bytes()
-    except PermissionError:
-        raise Unhealthy(
-            f"The environment of process {pid} may not be read.",
-            "Use become: true; in a container, root also needs the capability SYS_PTRACE.",
-        ) from None
-    except OSError:
-        raise Unhealthy(f"Process {pid} has just ended.", "Look at the service's log (journalctl -u).") from None
-    pairs = (entry.split("=", 1) for entry in content.decode("utf-8", "replace").split("\0") if "=" in entry)
-    return dict(pairs)
 
 
 def wait_for(

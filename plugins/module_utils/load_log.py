@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import ModelMemory
 
 # Where a load begins: everything before it belongs to an earlier one.
-_START = re.compile(r'msg="(?:starting llama-server|starting runner)"[^\n]*--model ')
+_START = re.compile(r'msg="(?:starting llama-server|starting runner)"[^\n]*--model [^\n]*--port (\d+)')
 _BLOB = re.compile(r"--model \S*/blobs/(sha256-[0-9a-f]{64})")
 _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
@@ -21,14 +21,14 @@ _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40
 _BUFFER = re.compile(r"^\s*(\w+):\s+(\S+)\s+(model|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB", re.MULTILINE)
 _BATCH = re.compile(r"^llama_context: n_ubatch\s*= (\d+)", re.MULTILINE)
 _SLOTS = re.compile(r"^llama_context: n_seq_max\s*= (\d+)", re.MULTILINE)
-_KV_TYPE = re.compile(r"^llama_kv_cache: .*? K \((\w+)\):", re.MULTILINE)
-_THREADS = re.compile(r"\bn_threads = (\d+)")
+_KV_TYPE = re.compile(r"^llama_kv_cache: size = .* K \((\w+)\)", re.MULTILINE)
+_THREADS = re.compile(r"system_info: n_threads = (\d+)")
 _CELLS = re.compile(r"^llama_context: n_ctx_(?:seq|per_seq)\s*= (\d+)", re.MULTILINE)
 
 # Ollama's own engine: one line for each part, and the request that led to it.
 _PART = re.compile(r'msg="(model weights|kv cache|compute graph)" device=\S+ size="([\d.]+) ([KMGT]?i?B)"')
 _REQUEST = re.compile(
-    r"Operation:commit .*?Parallel:(\d+) BatchSize:(\d+) .*?KvSize:(\d+) KvCacheType:(\w*) NumThreads:(\d+) "
+    r"Operation:commit .*?Parallel:(\d+) BatchSize:(\d+) .*?KvSize:(\d+) KvCacheType:(\S*) NumThreads:(\d+) "
 )
 
 # A part that is further off than this factor is not the part that was predicted.
@@ -91,6 +91,15 @@ class Calibration:
             compute=round(predicted.compute * self.compute),
             output=round(predicted.output * self.output),
         )
+
+
+def load_of(log: str, port: int) -> LoadedParts | None:
+    """The last load for the runner that listens on this port; None where the log does not have it."""
+    starts = [*_START.finditer(log)]
+    for start, end in zip(reversed(starts), [len(log), *(each.start() for each in reversed(starts))]):
+        if int(start[1]) == port:
+            return last_load(log[start.start() : end])
+    return None
 
 
 def last_load(log: str) -> LoadedParts | None:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -133,6 +135,23 @@ def parse_unit(text: str) -> Unit:
     )
 
 
+def systemd_text(value: object) -> str:
+    """A value as ``systemctl show`` writes it: booleans are yes and no."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def byte_limit(text: str) -> float:
+    """Bytes of a limit as unit files write it (``2048M``), or infinity. Raises ``InvalidInput``."""
+    if text in ("infinity", str(2**64 - 1)):  # the second is how an older systemd shows it
+        return math.inf
+    found = re.fullmatch(r"(\d+)([KMGTPE]?)", text)
+    if not found:
+        raise InvalidInput(f"{text!r} is not a limit in bytes.", 'Write it as "2048M", "2G", bytes, or "infinity".')
+    return int(found[1]) * 1024.0 ** " KMGTPE".index(found[2] or " ")
+
+
 class Systemd:
     """The system's service manager. Every method raises an ``OllamaError`` with systemctl's own words on failure."""
 
@@ -152,6 +171,17 @@ class Systemd:
         except OllamaError:
             return []
         return [line.rstrip() for line in done.output.splitlines() if line.strip()]
+
+    def properties(self, unit: str, names: Sequence[str]) -> dict[str, str]:
+        """Properties of a unit in systemd's own form, name to value; those that it does not know are left out."""
+        output = self._checked(["systemctl", "show", unit, f"--property={','.join(names)}"], QUERY_SECONDS).output
+        return dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+
+    def log_between(self, unit: str, since: float, until: float) -> str:
+        """All that a unit logged between two times (s since the epoch). Raises an ``OllamaError``."""
+        times = [f"--since=@{since:.0f}", f"--until=@{until:.0f}"]
+        command = ["journalctl", f"--unit={unit}", *times, "--output=cat", "--no-pager", "--quiet"]
+        return self._checked(command, QUERY_SECONDS).output
 
     def daemon_reload(self) -> None:
         """Read all unit files again."""

@@ -12,19 +12,31 @@ version_added: 0.1.0
 description:
   - Runs a list of checks and fails with one message that names every failed one and its remedy.
   - C(api) - GET C(/api/tags) answers 200. C(version) - the server tells its version. C(generate) - a model generates
-    one token. C(environment) - the running process has the variables that it should have.
+    one token, or embeds a text if that is all that it can. C(environment) - the running process has the variables that
+    it should have, where any are given.
+  - At the level V(effective) also the following, each where something is wanted that it can prove.
+  - C(unit) - systemd has read the unit's files, the process is younger than they are and runs the program that they
+    name, and O(directives) are in effect. C(settings) - the process has no variable that this Ollama does not read, or
+    whose value it silently replaces.
+  - C(runner) - which process runs the model. C(slots), C(threads), C(kv_cache) - that process was started with
+    C(OLLAMA_NUM_PARALLEL), C(LLAMA_ARG_THREADS) or O(threads), and C(OLLAMA_KV_CACHE_TYPE). C(context) - each slot has
+    C(OLLAMA_CONTEXT_LENGTH) tokens, or what the model's own parameters or training make of it.
+  - C(gpu) - all loaded models are in GPU memory altogether. C(fit) - the largest resident sets of the server and its
+    runners are below C(MemoryHigh), or C(MemoryMax) where that is the only limit.
 author:
   - llmops.ollama contributors (@llmops)
 options:
   level:
     description:
-      - V(live) asks whether the server answers; V(ready) has it generate a token too, which loads the model.
+      - V(live) asks whether the server answers; V(ready) has it generate a token too, which loads the model;
+        V(effective) also proves that what is wanted has reached the running server and the model that it loaded.
+      - V(effective) reads from C(/proc) and the journal what only root may, so that it needs C(become).
     type: str
-    choices: [live, ready]
+    choices: [live, ready, effective]
     default: live
   model:
     description:
-      - The model for V(ready). Without it the first that is installed.
+      - The model for V(ready) and V(effective). Without it the first that is installed.
       - Loading a large model takes time before the first byte of the answer; raise O(timeout) for it.
     type: str
   environment:
@@ -33,6 +45,22 @@ options:
         a user that may read the process's environment.
     type: dict
     default: {}
+  directives:
+    description:
+      - Properties that the unit O(service) must have, as C(systemctl show) names them, for example C(MemoryHigh).
+        Limits are compared in bytes, so that V(2048M) and V(2G) are the same. For the level V(effective).
+    type: dict
+    default: {}
+  gpu:
+    description:
+      - Whether all loaded models must be in GPU memory altogether. For the level V(effective).
+    type: bool
+    default: false
+  threads:
+    description:
+      - With how many threads the model must run where no variable sets them, which is so before Ollama 0.30. For the
+        level V(effective); without it any number is right.
+    type: int
   service:
     description:
       - The systemd unit that runs the server.
@@ -75,6 +103,18 @@ EXAMPLES = r"""
     environment: "{{ ollama_tuning.environment }}"
     wait: 30
   become: true
+
+- name: Prove that every setting is in effect
+  llmops.ollama.health:
+    level: effective
+    model: gemma3:270m
+    environment:
+      OLLAMA_NUM_PARALLEL: "4"
+      OLLAMA_CONTEXT_LENGTH: "4096"
+      LLAMA_ARG_THREADS: "8"
+    directives:
+      MemoryHigh: 12G
+  become: true
 """
 
 RETURN = r"""
@@ -108,16 +148,20 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
+from ansible_collections.llmops.ollama.plugins.module_utils.effective import Wanted
 from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import Unhealthy
 from ansible_collections.llmops.ollama.plugins.module_utils.health import LEVELS, Examination, message, wait_for
-from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Systemd, unit_name
+from ansible_collections.llmops.ollama.plugins.module_utils.systemd import systemd_text, unit_name
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **SERVER_OPTIONS,
     "level": {"type": "str", "choices": list(LEVELS), "default": "live"},
     "model": {"type": "str"},
     "environment": {"type": "dict", "default": {}},
+    "directives": {"type": "dict", "default": {}},
+    "gpu": {"type": "bool", "default": False},
+    "threads": {"type": "int"},
     "service": {"type": "str", "default": "ollama"},
     "wait": {"type": "float", "default": 0.0},
     "fail_when_unhealthy": {"type": "bool", "default": True},
@@ -132,9 +176,13 @@ def execute(module: AnsibleModule) -> Result:
             client,
             level=given["level"],
             model=given["model"],
-            environment={name: str(value) for name, value in given["environment"].items()},
+            wanted=Wanted(
+                environment={name: str(value) for name, value in given["environment"].items()},
+                directives={name: systemd_text(value) for name, value in given["directives"].items()},
+                gpu=given["gpu"],
+                threads=given["threads"],
+            ),
             service=unit_name(given["service"]),
-            show=Systemd().show,
         )
         health = wait_for(examination.run, given["wait"])
     result = {"changed": False, "healthy": health.healthy, **asdict(health)}

@@ -67,14 +67,16 @@ def test_lists_come_back_as_the_server_gives_them(server: FakeServer, client: Cl
 
 
 def test_requests_carry_what_the_api_expects(server: FakeServer, client: Client) -> None:
-    server.queue += [Answer(), Answer(), Answer(200, {"details": {}}), Stream([{"status": "success"}])]
+    server.queue += [Answer(), Answer(), Answer(), Answer(200, {"details": {}}), Stream([{"status": "success"}])]
     client.copy("a:b", "c:d")
     client.delete("a:b")
+    client.embed("c:d", "text")
     client.show("c:d")
     assert list(client.pull("c:d", insecure=True)) == [{"status": "success"}]
     assert list(zip(server.log, server.bodies, strict=True)) == [
         ("POST /api/copy", {"source": "a:b", "destination": "c:d"}),
         ("DELETE /api/delete", {"model": "a:b"}),
+        ("POST /api/embed", {"model": "c:d", "input": "text"}),
         ("POST /api/show", {"model": "c:d"}),
         ("POST /api/pull", {"model": "c:d", "insecure": True, "stream": True}),
     ]

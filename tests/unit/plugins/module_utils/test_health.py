@@ -4,15 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils import health as core
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import Unhealthy
-from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Unit
+from ansible_collections.llmops.ollama.plugins.module_utils.effective import Host, Wanted
+from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Completed, Systemd
+from fake_host import FakeHost
 from fake_http import Answer, FakeServer, Json, Stream
 
 TOKEN = {"model": "a:1", "response": "Hi", "done": False}
@@ -148,31 +149,31 @@ def test_latency_is_the_time_of_the_check(client: Client) -> None:
 
 # --- the environment of its process --------------------------------------------------------------------------------
 
-# As the kernel shows it; the last variable has an empty value, the one before contains an equals sign.
-ENVIRON = b"PATH=/usr/bin\0OLLAMA_NUM_PARALLEL=2\0OLLAMA_HOST=0.0.0.0:11434\0LLAMA_ARG=a=b\0OLLAMA_DEBUG=\0"
+# The last variable has an empty value, the one before contains an equals sign.
+ENVIRON = {"PATH": "/bin", "OLLAMA_NUM_PARALLEL": "2", "LLAMA_ARG": "a=b", "OLLAMA_DEBUG": ""}
 
 
 @pytest.fixture
-def proc(tmp_path: Path) -> str:
-    (tmp_path / "77").mkdir()
-    (tmp_path / "77" / "environ").write_bytes(ENVIRON)
-    return str(tmp_path)
+def fake(tmp_path: Path) -> FakeHost:
+    host = FakeHost(tmp_path)
+    host.process(77, environment=ENVIRON)
+    return host
 
 
-def examine(client: Client, proc: str, wanted: Mapping[str, str], **unit: Any) -> core.Health:
-    state = {"name": "ollama.service", "main_pid": 77, **unit}
-    return core.Examination(client, environment=wanted, show=lambda name: Unit(**state), proc=proc).run()
+def examine(client: Client, fake: FakeHost, wanted: Mapping[str, str], **properties: str) -> core.Health:
+    fake.properties.update(properties)
+    return core.Examination(client, wanted=Wanted(environment=wanted), host=fake.host).run()
 
 
-def test_environment_as_wanted(client: Client, proc: str) -> None:
+def test_environment_as_wanted(client: Client, fake: FakeHost) -> None:
     wanted = {"OLLAMA_NUM_PARALLEL": "2", "LLAMA_ARG": "a=b", "OLLAMA_DEBUG": ""}
-    health = examine(client, proc, wanted)
+    health = examine(client, fake, wanted)
     assert found(health)["environment"]
     assert detail(health, "environment") == "process 77 of ollama.service has all 3 variables"
 
 
-def test_each_variable_that_differs_is_named(client: Client, proc: str) -> None:
-    health = examine(client, proc, {"OLLAMA_NUM_PARALLEL": "4", "OLLAMA_KEEP_ALIVE": "24h", "LLAMA_ARG": "a=b"})
+def test_each_variable_that_differs_is_named(client: Client, fake: FakeHost) -> None:
+    health = examine(client, fake, {"OLLAMA_NUM_PARALLEL": "4", "OLLAMA_KEEP_ALIVE": "24h", "LLAMA_ARG": "a=b"})
     assert not health.healthy
     assert detail(health, "environment") == (
         "Process 77 of ollama.service differs: OLLAMA_KEEP_ALIVE should be '24h' and is not set;"
@@ -181,42 +182,134 @@ def test_each_variable_that_differs_is_named(client: Client, proc: str) -> None:
     )
 
 
-def test_unit_files_that_systemd_has_not_read_are_mentioned(client: Client, proc: str) -> None:
-    health = examine(client, proc, {"OLLAMA_NUM_PARALLEL": "4"}, need_daemon_reload=True)
+def test_unit_files_that_systemd_has_not_read_are_mentioned(client: Client, fake: FakeHost) -> None:
+    health = examine(client, fake, {"OLLAMA_NUM_PARALLEL": "4"}, NeedDaemonReload="yes")
     assert "Its unit files were changed without telling systemd." in detail(health, "environment")
 
 
-def test_a_service_without_a_process(client: Client, proc: str) -> None:
-    health = examine(client, proc, {"A": "b"}, main_pid=0)
+def test_a_service_without_a_process(client: Client, fake: FakeHost) -> None:
+    health = examine(client, fake, {"A": "b"}, MainPID="0")
     assert "ollama.service has no running process. Start it" in detail(health, "environment")
 
 
 def test_the_environment_is_looked_at_even_where_the_api_is_silent(
-    ollama: FakeOllama, client: Client, proc: str
+    ollama: FakeOllama, client: Client, fake: FakeHost
 ) -> None:
     ollama.answers["GET /api/tags"] = None
-    assert found(examine(client, proc, {"OLLAMA_NUM_PARALLEL": "2"})) == {"api": False, "environment": True}
+    assert found(examine(client, fake, {"OLLAMA_NUM_PARALLEL": "2"})) == {"api": False, "environment": True}
 
 
-def test_systemd_is_not_asked_where_no_environment_is_wanted(client: Client) -> None:
-    def show(name: str) -> Unit:
+def test_systemd_is_not_asked_where_nothing_is_wanted(client: Client) -> None:
+    def run(command: Sequence[str], timeout: float) -> Completed:
         raise AssertionError("asked")
 
-    assert core.Examination(client, show=show).run().healthy
+    assert core.Examination(client, "ready", host=Host(Systemd(run))).run().healthy
 
 
-def test_an_environment_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+# --- everything in effect ------------------------------------------------------------------------------------------
+
+EFFECTIVE = Wanted({"OLLAMA_NUM_PARALLEL": "2", "OLLAMA_CONTEXT_LENGTH": "4096"}, {"MemoryHigh": "2G"}, gpu=True)
+
+
+def prepare(ollama: FakeOllama, fake: FakeHost) -> None:
+    """Have ``a:1`` loaded as ``EFFECTIVE`` says."""
+    blob = "sha256-" + "a" * 64
+    port = ollama.host.rpartition(":")[2]
+    fake.process(78, 77, f"llama-server --model /models/blobs/{blob} --port {port} -c 8192 -np 2")
+    (fake.proc / "77/environ").write_text("OLLAMA_NUM_PARALLEL=2\0OLLAMA_CONTEXT_LENGTH=4096\0")
+    fake.properties["MemoryHigh"] = "2147483648"
+    entry = {"name": "a:1", "size": 9, "size_vram": 9, "context_length": 4096}
+    ollama.answers.update(
+        {
+            "POST /api/show": Answer(200, {"modelfile": f"FROM /models/blobs/{blob}\n"}),
+            "GET /api/ps": Answer(200, {"models": [entry]}),
+            "GET /props": Answer(200, {"total_slots": 2}),
+        }
+    )
+
+
+def prove(client: Client, fake: FakeHost, wanted: Wanted = EFFECTIVE) -> core.Health:
+    return core.Examination(client, "effective", wanted=wanted, host=fake.host).run()
+
+
+def test_effective(ollama: FakeOllama, client: Client, fake: FakeHost) -> None:
+    prepare(ollama, fake)
+    health = prove(client, fake)
+    names = "api version generate environment unit settings runner slots context gpu fit"
+    assert found(health) == dict.fromkeys(names.split(), True), [each.detail for each in health.checks]
+
+
+def test_a_failed_proof_hides_no_other(ollama: FakeOllama, client: Client, fake: FakeHost) -> None:
+    prepare(ollama, fake)
+    fake.properties["NeedDaemonReload"] = "yes"
+    wrong = {"OLLAMA_NUM_PARALLEL": "4", "OLLAMA_CONTEXT_LENGTH": "4096"}
+    health = prove(client, fake, Wanted(wrong, {"MemoryHigh": "64M"}))
+    assert [name for name, ok in found(health).items() if not ok] == ["environment", "unit", "slots", "fit"]
+
+
+def test_without_an_answer_the_process_is_still_looked_at(ollama: FakeOllama, client: Client, fake: FakeHost) -> None:
+    prepare(ollama, fake)
+    ollama.answers["GET /api/tags"] = None
+    assert found(prove(client, fake)) == {
+        "api": False,
+        "environment": True,
+        "unit": True,
+        "settings": True,
+        "fit": True,
+    }
+
+
+def test_a_model_that_could_not_be_loaded_is_not_looked_for(ollama: FakeOllama, client: Client, fake: FakeHost) -> None:
+    prepare(ollama, fake)
+    ollama.answers["POST /api/generate"] = Answer(500, {"error": "no memory"})
+    health = prove(client, fake)
+    assert "runner" not in found(health)
+    assert [name for name, ok in found(health).items() if not ok] == ["generate"]
+
+
+def test_a_model_that_only_embeds(ollama: FakeOllama, client: Client) -> None:
+    ollama.answers["POST /api/generate"] = Answer(400, {"error": '"a:1" does not support generate'})
+    ollama.answers["POST /api/embed"] = Answer(200, {"embeddings": [[0.5]]})
+    health = core.Examination(client, "ready").run()
+    assert detail(health, "generate") == "a:1 generates no text, and embedded one"
+    assert ollama.bodies[-1] == {"model": "a:1", "input": "Hello"}
+
+
+@pytest.mark.parametrize(
+    ("level", "keep", "sent"),
+    [("effective", "0", "1m"), ("effective", "24h", None), ("effective", None, None), ("ready", "0", None)],
+)
+def test_a_model_stays_for_as_long_as_it_is_looked_at(
+    ollama: FakeOllama, client: Client, fake: FakeHost, level: str, keep: str | None, sent: str | None
+) -> None:
+    wanted = Wanted({"OLLAMA_KEEP_ALIVE": keep} if keep else {})
+    core.Examination(client, level, wanted=wanted, host=fake.host).run()
+    (body,) = [body for line, body in zip(ollama.log, ollama.bodies, strict=True) if line == "POST /api/generate"]
+    assert body.get("keep_alive") == sent
+
+
+def test_without_root_each_check_says_what_is_needed(
+    ollama: FakeOllama, client: Client, fake: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, readlink = Path.read_bytes, Path.readlink
+
     def refuse(self: Path) -> bytes:
-        raise PermissionError(13, "Permission denied")
+        if self.name == "environ":
+            raise PermissionError(13, "Permission denied")
+        return read(self)
 
+    def refuse_link(self: Path) -> Path:
+        if self.name == "exe":
+            raise PermissionError(13, "Permission denied")
+        return readlink(self)
+
+    prepare(ollama, fake)
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    with pytest.raises(Unhealthy, match=r"process 77 may not be read\. Use become: true"):
-        core.read_environ(77, str(tmp_path))
-
-
-def test_a_process_that_just_ended(tmp_path: Path) -> None:
-    with pytest.raises(Unhealthy, match="Process 78 has just ended"):
-        core.read_environ(78, str(tmp_path))
+    monkeypatch.setattr(Path, "readlink", refuse_link)
+    health = prove(client, fake)
+    failed = [check for check in health.checks if not check.ok]
+    assert [check.name for check in failed] == ["environment", "unit", "settings"]
+    assert all("Use become: true" in check.detail for check in failed)
 
 
 # --- waiting -------------------------------------------------------------------------------------------------------

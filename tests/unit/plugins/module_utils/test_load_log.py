@@ -7,7 +7,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.llmops.ollama.plugins.module_utils.load_log import Calibration, LoadedParts, last_load
+from ansible_collections.llmops.ollama.plugins.module_utils.load_log import (
+    Calibration,
+    LoadedParts,
+    last_load,
+    load_of,
+)
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB, ModelMemory
 
 BLOB = "sha256-8b90dc09855b7fc6fe7d3bec8afbe0e27541fa3ed72eb0b3b2ea0e56f3b47d88"
@@ -70,6 +75,23 @@ def test_the_last_load_counts() -> None:
     first, second = read("ollama-engine-0.24.0-gemma3-p2-4096-f16"), read("llama-server-0.34.0-gemma3-p2-4096-q8_0")
     assert last_load(first + second) == last_load(second)
     assert last_load(second + second) == last_load(second)
+
+
+@pytest.mark.parametrize(
+    ("name", "port", "weights", "threads"),
+    [
+        ("llama-server-0.34.0-two-models-p2-4096-q8_0", 45253, size(222.51) + size(12.66), 1),
+        ("llama-server-0.34.0-two-models-p2-4096-q8_0", 46879, size(379.05), 1),
+        ("ollama-0.24.0-two-models-p2-4096-q8_0", 37031, size(405.2), 2),
+        ("ollama-0.24.0-two-models-p2-4096-q8_0", 45017, size(379.05), 2),
+    ],
+)
+def test_the_load_of_one_runner_among_several(name: str, port: int, weights: int, threads: int) -> None:
+    load = load_of(read(name), port)
+    assert load
+    assert (load.weights, load.threads) == (weights, threads)
+    assert (load.parallel, load.context, load.kv_type) == (2, 4096, "q8_0")
+    assert load_of(read(name), 1) is None
 
 
 @pytest.mark.parametrize("log", ["", "Listening on 127.0.0.1:11434\n", "kv cache\n"])

@@ -173,7 +173,7 @@ def test_reasons_say_what_gave_way_to_what() -> None:
 
 def test_what_would_fit_is_said() -> None:
     (warning,) = plan(host(4, 7812), LLAMA_8B_F16).warnings
-    assert "model0:tag F16 take up to" in warning
+    assert "model0:tag F16 would take up to 16591 MiB" in warning
     assert "the budget is 6788 MiB (7812 MiB of memory without the reserve of 1024 MiB)" in warning
     assert "As Q4_K_M (4691 MiB of weights, about 3 % loss of quality) model0:tag would fit." in warning
     (warning,) = plan(host(4, 7812), LLAMA_70B).warnings

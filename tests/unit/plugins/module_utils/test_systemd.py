@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -128,6 +129,50 @@ def test_the_journal_is_a_convenience() -> None:
         raise Unhealthy("journalctl did not end.")
 
     assert core.Systemd(broken).journal("demo.service", 5) == []
+
+
+def test_properties_that_systemd_does_not_know_are_left_out() -> None:
+    run = Recorder(core.Completed(0, "MemoryHigh=infinity\nExecStart={ path=/a ; argv[]=/a b=c }\n\n", ""))
+    assert core.Systemd(run).properties("demo.service", ["MemoryHigh", "ExecStart", "Other"]) == {
+        "MemoryHigh": "infinity",
+        "ExecStart": "{ path=/a ; argv[]=/a b=c }",
+    }
+    assert run.commands == ["systemctl show demo.service --property=MemoryHigh,ExecStart,Other"]
+
+
+def test_a_log_between_two_times() -> None:
+    run = Recorder(core.Completed(0, "one\n\ntwo\n", ""))
+    assert core.Systemd(run).log_between("demo.service", 5.4, 9.6) == "one\n\ntwo\n"
+    assert "--since=@5 --until=@10 --output=cat" in run.commands[0]
+    with pytest.raises(Unhealthy, match="no access"):
+        core.Systemd(Recorder(core.Completed(1, "", "no access"))).log_between("demo.service", 5, 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("2048M", 2**31),
+        ("2G", 2**31),
+        ("512K", 2**19),
+        ("0", 0),
+        ("1E", 2**60),
+        ("infinity", math.inf),
+        ("18446744073709551615", math.inf),
+    ],
+)
+def test_limits_in_bytes(text: str, limit: float) -> None:
+    assert core.byte_limit(text) == limit
+
+
+@pytest.mark.parametrize("text", ["", "2 G", "2g", "50%", "-1", "2GiB", "1.5G"])
+def test_what_is_no_limit(text: str) -> None:
+    with pytest.raises(InvalidInput, match="is not a limit in bytes"):
+        core.byte_limit(text)
+
+
+@pytest.mark.parametrize(("value", "text"), [(True, "yes"), (False, "no"), (5, "5"), ("2G", "2G")])
+def test_values_as_systemd_writes_them(value: object, text: str) -> None:
+    assert core.systemd_text(value) == text
 
 
 def test_running_a_command() -> None:

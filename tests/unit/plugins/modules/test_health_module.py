@@ -4,16 +4,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Systemd, Unit
-from fake_http import Answer, FakeServer
+from fake_host import FakeHost
+from fake_http import Answer, FakeServer, Stream
 
 RunModule = Callable[..., dict[str, Any]]
 
 TAGS = Answer(200, {"models": [{"name": "gemma3:270m"}]})
+GENERATED = Stream([{"done": True}])
 VERSION = Answer(200, {"version": "0.34.0"})
 
 
@@ -53,6 +57,28 @@ def test_the_environment_is_that_of_the_named_service(
     server.queue = [TAGS, VERSION]
     result = run_module("health", url=server.url, service="other", environment={"OLLAMA_NUM_PARALLEL": 2})
     assert "(environment) other.service has no running process" in result["msg"]
+
+
+def test_everything_that_is_wanted_reaches_the_checks(
+    run_module: RunModule, server: FakeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake = FakeHost(tmp_path)
+    fake.properties.update(MemoryHigh="1073741824", NoNewPrivileges="no", MainPID=str(os.getpid()))
+    monkeypatch.setattr(Systemd, "_run", staticmethod(fake.run), raising=False)
+    monkeypatch.setattr(Systemd, "__init__", lambda self: None)
+    server.queue = [TAGS, VERSION, GENERATED, Answer(200, {"models": []})]
+    result = run_module(
+        "health",
+        url=server.url,
+        level="effective",
+        directives={"MemoryHigh": "2G", "NoNewPrivileges": True},
+        gpu=True,
+        fail_when_unhealthy=False,
+    )
+    details = {entry["name"]: entry["detail"] for entry in result["checks"]}
+    assert list(details) == ["api", "version", "generate", "unit", "settings", "gpu", "fit"]
+    assert "MemoryHigh should be 2G and is 1073741824; NoNewPrivileges should be yes and is no" in details["unit"]
+    assert "No model is loaded" in details["gpu"]
 
 
 def test_a_bad_address_is_refused(run_module: RunModule) -> None:
