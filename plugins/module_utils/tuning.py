@@ -430,7 +430,8 @@ def _prompt_cache(at: Situation) -> Iterator[Recommendation]:
         return
     cache, models = at.policy.prompt_cache, at.number("max_loaded_models")
     size = at.plan.configuration.prompt_cache_mib
-    reason = f"MiB for each of up to {models} models, at most {cache.memory_share:.0%} of the budget in all"
+    each = "MiB" if models == 1 else f"MiB for each of up to {models} models"
+    reason = f"{each}, at most {cache.memory_share:.0%} of the budget in all"
     if size < cache.step_mb:
         reason = "The budget leaves none"
     yield Recommendation(
