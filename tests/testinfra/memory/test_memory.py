@@ -14,7 +14,7 @@ from testinfra.host import Host
 testinfra_hosts = ["ansible://small"]
 
 DROP_IN = "/etc/systemd/system/ollama.service.d/50-tuning.conf"
-PROMPTS = 36
+PROMPTS = 26
 
 # Runs on the host: distinct prompts one after the other until one fails. Both versions of control groups tell of kills.
 LOAD = """
@@ -33,7 +33,7 @@ def kills():
 
 def ask(seed):
     words = random.Random(seed)
-    prompt = " ".join("".join(words.choices("abcdefghijklmnopqrstuvwxyz", k=4)) for _word in range(270))
+    prompt = " ".join("".join(words.choices("abcdefghijklmnopqrstuvwxyz", k=4)) for _word in range(235))
     body = {"model": MODEL, "prompt": prompt, "raw": True, "stream": False, "options": {"num_predict": 2}}
     request = urllib.request.Request("http://127.0.0.1:11434/api/generate", json.dumps(body).encode())
     return json.load(urllib.request.urlopen(request, timeout=120))["prompt_eval_count"]
@@ -71,8 +71,8 @@ def wait(host: Host) -> None:
 def test_the_tuner_plans_for_this_host(host: Host) -> None:
     settings = host.file(DROP_IN).content_string
     assert 'Environment="LLAMA_ARG_CACHE_RAM=' in settings
-    assert "MemoryHigh=512M" in settings
-    assert "MemoryMax=640M" in settings
+    assert "MemoryHigh=480M" in settings
+    assert "MemoryMax=592M" in settings
 
 
 def test_what_the_tuner_accepted_is_never_killed(host: Host, model: str) -> None:
