@@ -35,6 +35,10 @@ FAULTS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "file system that is full": ({"ollama_install_root": "/srv/full"}, ("/srv/full", "free")),
     "profile that is none": ({"ollama_profile": "turbo"}, ("turbo", "conservative")),
     "policy key that is none": ({"ollama_tuning_policy": {"paralel": 3}}, ("paralel",)),
+    "memory that is not there": (
+        {"ollama_tuning_policy": {"reserve": {"min_mb": 3900}}},
+        ("gemma3:270m Q4_K_M would take up to", "reserve of 3900 MiB", "Nothing was changed"),
+    ),
     "number that is none": ({"ollama_environment": {"OLLAMA_NUM_PARALLEL": "four"}}, ("OLLAMA_NUM_PARALLEL", "four")),
     "address that is not ours": ({"ollama_host": "192.0.2.1:11434"}, ("ollama.service", "previous files are back")),
 }
