@@ -30,5 +30,5 @@ DEFAULT = (
 FLEETS: dict[str, tuple[Host, ...]] = {
     "default": DEFAULT,
     # What the scenarios need beside it: a host that an untuned server soon fills.
-    "molecule": (*DEFAULT, Host("small", "12", ("small",), memory="704m")),
+    "molecule": (*DEFAULT, Host("small", "12", ("limited",), memory="704m")),
 }
