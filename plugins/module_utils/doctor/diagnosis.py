@@ -38,11 +38,11 @@ def checked(seen: Evidence, hours: float) -> list[str]:
     groups = sorted({seen.after.memory_group, seen.after.cpu_group} - {""})
     process = f"process {unit.main_pid}" if unit.main_pid else "no process"
     return [
-        f"unit {unit.name}: {unit.active_state}, {process}, {unit.restarts} restarts",
+        f"unit {unit.name}: {unit.active_state}, {process}, restarts by systemd: {unit.restarts}",
         f"journal: {len(seen.journal)} lines of the last {hours:g} h"
         if seen.journal
         else "journal: empty or not readable",
-        f"kernel log: {len(seen.kernel)} lines about killed processes"
+        f"kernel log: lines about killed processes: {len(seen.kernel)}"
         if seen.kernel
         else "kernel log: nothing, or not readable",
         f"environment: {len(seen.environment)} variables of {process}, {len(seen.wanted)} wanted"
@@ -51,9 +51,9 @@ def checked(seen: Evidence, hours: float) -> list[str]:
         f"unit files: {', '.join(file.path for file in seen.files) or 'none'}",
         f"API: {seen.api_problem}"
         if seen.api_problem
-        else f"API: version {seen.version}, {len(seen.loaded)} models loaded",
+        else f"API: version {seen.version}, models loaded: {len(seen.loaded)}",
         f"memory: {mib(seen.memory_free)} of {mib(seen.memory_limit)} left, service uses {mib(seen.service_rss)}",
         f"control groups: {', '.join(groups) or 'none readable'}",
         f"CPUs: load {seen.load_average:.1f}, {len(seen.processes)} other processes watched for {seen.seconds:g} s, "
-        f"{len(seen.runners)} model processes with {seen.threads or 'unknown'} threads",
+        f"model processes: {len(seen.runners)}, threads of each: {seen.threads or 'unknown'}",
     ]

@@ -35,11 +35,15 @@ class Setting:
 
 @dataclass(frozen=True)
 class UnitFile:
-    """A unit's file; ``changed`` in seconds since the epoch. ``main`` is the unit itself, the others are drop-ins."""
+    """A unit's file; ``changed`` in seconds since the epoch. ``main`` is the unit itself, the others are drop-ins.
+
+    ``unread`` is one that systemd does not know of yet.
+    """
 
     path: str
     changed: float
     main: bool = False
+    unread: bool = False
 
 
 @dataclass(frozen=True)

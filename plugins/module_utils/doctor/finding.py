@@ -32,6 +32,11 @@ class Finding:
     remedy: str
 
 
+def times(count: int) -> str:
+    """How often, in words."""
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
 def brief(line: str) -> str:
     """A log line, cut where it gets too long to read."""
     line = " ".join(line.split())

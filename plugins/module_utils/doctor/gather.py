@@ -41,6 +41,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.systemd import (
 JOURNAL_LINES = 2000
 KERNEL_LINES = 5000
 KERNEL_MARK = "Killed process"
+# Where an administrator's drop-ins are.
+DROP_INS = ("/etc/systemd/system", "/run/systemd/system")
 # A stopped unit has no process whose control groups could be read: this one's are the nearest.
 SELF = "self"
 
@@ -149,16 +151,20 @@ class Looker:
             return (), ()
         values = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
         main = values.get("FragmentPath", "")
+        known = values.get("DropInPaths", "").split()
+        on_disk = [path for folder in DROP_INS for path in files.glob(f"{folder}/{service}.d/*.conf")]
+        unread = [path for path in on_disk if path not in known]
         found: list[UnitFile] = []
         plain: list[Setting] = []
         from_files: list[Setting] = []
-        for path in [*([main] if main else []), *values.get("DropInPaths", "").split()]:
+        for path in [*([main] if main else []), *known, *unread]:
             try:
                 changed = files.path(path).stat().st_mtime
             except OSError:
                 continue
-            found.append(UnitFile(path, changed, path == main))
-            plain, from_files = _settings(files, path, plain, from_files)
+            found.append(UnitFile(path, changed, path == main, path in unread))
+            if path not in unread:
+                plain, from_files = _settings(files, path, plain, from_files)
         # systemd reads environment files last, whatever the order of the lines.
         return tuple(found), (*plain, *from_files)
 

@@ -15,6 +15,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding impor
     WARNING,
     Finding,
     brief,
+    times,
 )
 
 # llama-server's own limit for its prompt cache, for each loaded model.
@@ -58,7 +59,7 @@ def refused(seen: Evidence) -> Iterator[Finding]:
         yield Finding(
             MEMORY,
             PROBLEM,
-            f"The server refused to load a model: {text[0] if text else ''}, {len(lines)} times.",
+            f"The server refused to load a model: {text[0] if text else ''}, {times(len(lines))}.",
             brief(lines[-1]),
             remedy(seen),
         )
@@ -79,8 +80,11 @@ def killed(seen: Evidence) -> Iterator[Finding]:
     said += [line.text for line in seen.kernel if _KERNEL_KILL.search(line.text)][-1:]
     if seen.unit.result == "oom-kill":
         said.append("systemctl show: Result=oom-kill")
-    if seen.after.oom_kills:
-        said.append(f"{seen.after.memory_group}: {seen.after.oom_kills} processes killed since it was made")
+    by_signal = [line.text for line in seen.journal if _SIGNAL_KILL.search(line.text)]
+    counted = f"{seen.after.memory_group}/: processes killed since the group was made: {seen.after.oom_kills}"
+    own = seen.after.memory_group.endswith(f"/{seen.unit.name}")
+    if seen.after.oom_kills and (own or said or by_signal):
+        said = [*(said or by_signal[-1:]), counted]
     if said:
         yield Finding(
             MEMORY,
@@ -90,7 +94,6 @@ def killed(seen: Evidence) -> Iterator[Finding]:
             remedy(seen),
         )
         return
-    by_signal = [line.text for line in seen.journal if _SIGNAL_KILL.search(line.text)]
     if by_signal:
         yield Finding(
             MEMORY,
@@ -98,6 +101,14 @@ def killed(seen: Evidence) -> Iterator[Finding]:
             "A process of the service was killed with signal 9, which is what the kernel does when memory is used up.",
             brief(by_signal[-1]),
             f"If nobody did it by hand (kill -9): {remedy(seen)}",
+        )
+    if seen.after.oom_kills:
+        yield Finding(
+            MEMORY,
+            WARNING,
+            "The kernel killed another process that shares the server's memory limit, because it was used up.",
+            counted,
+            f"Find what else runs there (ps aux --sort=-rss), or: {remedy(seen)}",
         )
 
 
@@ -111,7 +122,7 @@ def at_the_limit(seen: Evidence) -> Iterator[Finding]:
             PROBLEM if seen.memory_short else WARNING,
             "The control group is at its memory limit, so the server is slowed down and may be killed.",
             f"{seen.after.memory_group}: {mib(seen.memory_free)} of {mib(seen.memory_limit)} left, limit hit "
-            f"{seen.after.limit_hits} times in all and {limits} times in {seen.seconds:g} s, slowed down {highs} times",
+            f"{times(seen.after.limit_hits)} in all and {times(limits)} in {seen.seconds:g} s, slowed down {times(highs)}",
             f"Raise the limit (MemoryMax=, MemoryHigh= or the container's), or: {remedy(seen)}",
         )
 
@@ -138,7 +149,7 @@ def less_than_predicted(seen: Evidence) -> Iterator[Finding]:
             MEMORY,
             PROBLEM,
             "The models as they are configured need more memory than there is for them.",
-            f"predicted {seen.predicted_mb} MiB; {mib(seen.memory_free)} free, {mib(seen.service_rss)} used by the service",
+            f"predicted {seen.predicted_mb} MiB; {mib(seen.memory_free)} free, {mib(seen.service_rss)} used by it now",
             remedy(seen),
         )
 
@@ -219,7 +230,7 @@ def _quantized(seen: Evidence) -> str:
 
 
 def smaller_tag(seen: Evidence, name: str, quantization: str, smaller: str) -> str:
-    """How to get a model in a smaller quantization: an installed one, its tag where that follows, else where to look."""
+    """How to get a model in a smaller quantization: an installed one, else its tag or where to look."""
     family, _, tag = name.partition(":")
     for other, kind in seen.installed:
         if kind == smaller and other.partition(":")[0] == family:

@@ -15,6 +15,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding impor
     WARNING,
     Finding,
     brief,
+    times,
 )
 
 # So many automatic restarts are no accident.
@@ -23,7 +24,7 @@ RESTARTS = 3
 _PORT = re.compile(r"listen tcp.*address already in use")
 _PERMISSION = re.compile(r"permission denied|read-only file system", re.IGNORECASE)
 _ENDED = re.compile(r"process no longer running|(?:runner|llama-server).*terminated|unexpectedly stopped")
-_ERROR = re.compile(r"^Error: |level=ERROR|^panic: |^fatal error: |Failed (?:at|to|with)")
+_ERROR = re.compile(r"^Error: |level=ERROR|^panic: |^fatal error: |Failed (?:at|to) ")
 
 
 def unit_down(seen: Evidence) -> Iterator[Finding]:
@@ -41,11 +42,12 @@ def unit_down(seen: Evidence) -> Iterator[Finding]:
     elif unit.gone or not unit.running:
         last = next((line.text for line in reversed(seen.journal) if _ERROR.search(line.text)), "")
         failed = unit.active_state == "failed" or unit.sub_state.startswith("auto-restart")
+        again = " and systemd will try again" if unit.sub_state.startswith("auto-restart") else ""
         why = f", Result={unit.result}, status {unit.exit_status}" if failed else ""
         yield Finding(
             STOPPED,
             PROBLEM,
-            f"{unit.name} {'failed' if failed else 'is stopped'}.",
+            f"{unit.name} {'failed' if failed else 'is stopped'}{again}.",
             brief(f"{state}{why}{f'; journal: {last}' if last and failed else ''}"),
             f"See what else was found here, then: systemctl start {unit.name}, or run site.yml."
             if failed
@@ -59,7 +61,7 @@ def restarts(seen: Evidence) -> Iterator[Finding]:
         yield Finding(
             STOPPED,
             PROBLEM if seen.unit.restarts >= RESTARTS else WARNING,
-            f"systemd restarted {seen.unit.name} {seen.unit.restarts} times because it had ended by itself.",
+            f"systemd restarted {seen.unit.name} {times(seen.unit.restarts)} because it had ended by itself.",
             f"systemctl show: NRestarts={seen.unit.restarts}, Result={seen.unit.result}",
             f"Look for the first error: journalctl -u {seen.unit.name} -p warning.",
         )
@@ -101,7 +103,7 @@ def runner_ended(seen: Evidence) -> Iterator[Finding]:
         yield Finding(
             STOPPED,
             PROBLEM,
-            f"The process of a model ended unexpectedly, {len(lines)} times.",
+            f"The process of a model ended unexpectedly ({times(len(lines))}).",
             brief(lines[-1]),
             f"Look at what the journal says just before (journalctl -u {seen.unit.name}); try another release.",
         )

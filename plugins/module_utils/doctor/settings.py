@@ -105,12 +105,13 @@ def replaced_by_default(seen: Evidence) -> Iterator[Finding]:
 
 def needs_reload(seen: Evidence) -> Iterator[Finding]:
     """Files that systemd has not read."""
-    if seen.unit.need_daemon_reload:
+    unread = ", ".join(file.path for file in seen.files if file.unread)
+    if seen.unit.need_daemon_reload or unread:
         yield Finding(
             SETTING,
             PROBLEM,
             f"The files of {seen.unit.name} were changed without telling systemd.",
-            "systemctl show: NeedDaemonReload=yes",
+            "systemctl show: NeedDaemonReload=yes" + (f"; not read yet: {unread}" if unread else ""),
             f"Run systemctl daemon-reload && systemctl restart {seen.unit.name}.",
         )
 
@@ -119,7 +120,7 @@ def older_than_its_files(seen: Evidence) -> Iterator[Finding]:
     """A process that was started before its unit's files were written."""
     if not seen.unit.running or not seen.unit.started:
         return
-    newer = [file for file in seen.files if file.changed > seen.unit.started + CLOCK_SLACK]
+    newer = [file for file in seen.files if not file.unread and file.changed > seen.unit.started + CLOCK_SLACK]
     if newer:
         newest = max(newer, key=lambda file: file.changed)
         yield Finding(

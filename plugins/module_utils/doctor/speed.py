@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import MIB, Evidence, mib
-from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding import PROBLEM, SLOW, WARNING, Finding
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding import PROBLEM, SLOW, WARNING, Finding, times
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.journal import Load
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.memory import SMALLER, smaller_tag
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import NO_DEVICE
@@ -17,6 +17,9 @@ from ansible_collections.llmops.ollama.plugins.module_utils.engine import NO_DEV
 COMPETITOR_CPU = 0.2
 COMPETITOR_SHARE = 0.25
 COMPETITOR_MEMORY_SHARE = 0.25
+COMPETITORS_SHOWN = 5
+# A load of one for each CPU is a host that is well used.
+LOAD_FOR_EACH_CPU = 1.5
 THROTTLED_SHARE = 0.25
 # Below this many periods (of 100 ms) a share says nothing.
 THROTTLED_PERIODS = 5
@@ -37,10 +40,10 @@ def competitors(seen: Evidence) -> Iterator[Finding]:
     """Processes outside of the service that use its CPUs or its memory."""
     cpus = seen.hardware.cpus if seen.hardware else 1.0
     total = seen.hardware.memory_mb * MIB if seen.hardware else 0
-    for process in sorted(seen.processes, key=lambda each: -each.cpu):
+    large = COMPETITOR_MEMORY_SHARE * total if total else math.inf
+    found = [each for each in seen.processes if each.cpu >= COMPETITOR_CPU or each.rss > large]
+    for process in sorted(found, key=lambda each: -each.cpu)[:COMPETITORS_SHOWN]:
         busy = process.cpu >= COMPETITOR_CPU
-        if not busy and not (total and process.rss > COMPETITOR_MEMORY_SHARE * total):
-            continue
         wants = "CPUs" if busy else "memory"
         yield Finding(
             SLOW,
@@ -91,7 +94,7 @@ def overloaded(seen: Evidence) -> Iterator[Finding]:
     if not seen.hardware:
         return
     own = (seen.threads or 0) * len(seen.runners)
-    if seen.load_average - own > seen.hardware.cpu_cores:
+    if seen.load_average - own > LOAD_FOR_EACH_CPU * seen.hardware.cpu_cores:
         yield Finding(
             SLOW,
             WARNING,
@@ -158,7 +161,7 @@ def reloads(seen: Evidence) -> Iterator[Finding]:
         yield Finding(
             SLOW,
             severity,
-            f"{burst[-1].label} was loaded {len(burst)} times within {max(1, math.ceil(span / 60))} minutes: {why}.",
+            f"{burst[-1].label} was loaded {times(len(burst))} within {max(1, math.ceil(span / 60))} minutes: {why}.",
             f"{len(burst)} lines like {burst[-1].line[:70]!r}{shown}",
             remedy,
         )
