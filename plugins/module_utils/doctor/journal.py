@@ -23,6 +23,9 @@ _THREADS = re.compile(r"threadpool init, n_threads = (\d+)")
 _FILE_TYPE = re.compile(r"(?:print_info: file type +=|\bfile_type=) ?(\w+)")
 _NAME = re.compile(r'(?:print_info: general\.name +=|\barchitecture=\w+ .*\bname=) ?"?([^"]+?)"?(?: description=|$)')
 
+# Only 0.30 and newer say under which name a model was asked for.
+_ASKED = re.compile(r'msg="template selection" model=(?:registry\.ollama\.ai/(?:library/)?)?([^\s"]+)')
+
 
 @dataclass(frozen=True)
 class Line:
@@ -107,6 +110,9 @@ def _with(load: Load, text: str) -> Load:
     if requested:
         parallel, context, threads = map(int, requested.groups())
         return replace(load, line=text, parallel=parallel, context=context, threads=threads)
+    asked = _ASKED.search(text)
+    if asked:
+        return replace(load, name=asked[1])
     threads_line, kind, name = _THREADS.search(text), _FILE_TYPE.search(text), _NAME.search(text)
     return replace(
         load,

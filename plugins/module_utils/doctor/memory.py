@@ -122,7 +122,8 @@ def at_the_limit(seen: Evidence) -> Iterator[Finding]:
             PROBLEM if seen.memory_short else WARNING,
             "The control group is at its memory limit, so the server is slowed down and may be killed.",
             f"{seen.after.memory_group}: {mib(seen.memory_free)} of {mib(seen.memory_limit)} left, limit hit "
-            f"{times(seen.after.limit_hits)} in all and {times(limits)} in {seen.seconds:g} s, slowed down {times(highs)}",
+            f"{times(seen.after.limit_hits)} in all and {times(limits)} in {seen.seconds:g} s, "
+            f"slowed down {times(highs)}",
             f"Raise the limit (MemoryMax=, MemoryHigh= or the container's), or: {remedy(seen)}",
         )
 

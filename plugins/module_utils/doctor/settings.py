@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import Evidence, Setting, clean
@@ -19,6 +20,11 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import Invali
 
 # What is in the same second may have been written before the start.
 CLOCK_SLACK = 1.0
+
+NOT_IN_A_FILE = (
+    "No file of the unit sets it: restart the service; if it is there again, look at systemctl show-environment."
+)
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS")
 
 
 def not_in_process(seen: Evidence) -> Iterator[Finding]:
@@ -51,7 +57,9 @@ def not_in_process(seen: Evidence) -> Iterator[Finding]:
 def overridden(seen: Evidence) -> Iterator[Finding]:
     """A drop-in's variable that a later file sets otherwise. One drop-in over the unit itself is what they are for."""
     main = {file.path for file in seen.files if file.main}
-    for name in sorted({setting.name for setting in seen.settings}):
+    # Of other variables we know nothing, and some hold passwords.
+    judged = {setting.name for setting in seen.settings if setting.name in VARIABLES or setting.name in seen.wanted}
+    for name in sorted(judged):
         last = _last(seen, name)
         lost = [each for each in seen.settings if each.name == name and last and each.value != last.value]
         wanted = seen.wanted.get(name)
@@ -75,12 +83,15 @@ def read_by_nobody(seen: Evidence) -> Iterator[Finding]:
         problem = variable_problem(name, seen.engine)
         if problem:
             what, _, hint = problem.partition(". ")
+            last = _last(seen, name)
+            take = f"Take it out of {last.file}." if last else NOT_IN_A_FILE
+            value = "(not shown)" if _SECRET.search(name) else values[name]
             yield Finding(
                 SETTING,
                 PROBLEM,
                 f"{what.rstrip('.')}.",
-                f"{places[name]}: {name}={values[name]}",
-                f"{hint} Take it out of {places[name]}.".strip() if hint else f"Take it out of {places[name]}.",
+                f"{places[name]}: {name}={value}",
+                f"{hint} {take}".strip(),
             )
 
 
