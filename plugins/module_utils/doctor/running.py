@@ -20,6 +20,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding impor
 
 # So many automatic restarts are no accident.
 RESTARTS = 3
+# A server that has been up for longer has got over it.
+SETTLED_SECONDS = 3600.0
 
 _PORT = re.compile(r"listen tcp.*address already in use")
 _PERMISSION = re.compile(r"permission denied|read-only file system", re.IGNORECASE)
@@ -57,10 +59,11 @@ def unit_down(seen: Evidence) -> Iterator[Finding]:
 
 def restarts(seen: Evidence) -> Iterator[Finding]:
     """systemd had to start it again."""
+    settled = seen.unit.running and seen.now - seen.unit.started > SETTLED_SECONDS
     if seen.unit.restarts:
         yield Finding(
             STOPPED,
-            PROBLEM if seen.unit.restarts >= RESTARTS else WARNING,
+            PROBLEM if seen.unit.restarts >= RESTARTS and not settled else WARNING,
             f"systemd restarted {seen.unit.name} {times(seen.unit.restarts)} because it had ended by itself.",
             f"systemctl show: NRestarts={seen.unit.restarts}, Result={seen.unit.result}",
             f"Look for the first error: journalctl -u {seen.unit.name} -p warning.",

@@ -487,6 +487,9 @@ CASES = [
         PROBLEM,
         ("restarted ollama.service 4 times", "NRestarts=4"),
     ),
+    Case(
+        running.restarts, {"unit": replace(RUNNING, restarts=4), "now": STARTED + 9999}, STOPPED, WARNING, ("4 times",)
+    ),
     Case(running.restarts, {"unit": replace(RUNNING, restarts=1)}, STOPPED, WARNING, ("once",)),
     Case(
         running.port_taken,

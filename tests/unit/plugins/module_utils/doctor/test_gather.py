@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
@@ -105,7 +105,7 @@ def host(tmp_path: Path) -> FakeHost:
 
 
 @pytest.fixture
-def answering(server: FakeServer) -> Iterator[FakeServer]:
+def answering(server: FakeServer) -> FakeServer:
     model = {
         "name": "gemma3:270m",
         "size": 300,
