@@ -136,9 +136,11 @@ class Looker:
             return None
 
     def _journal(self, which: Sequence[str], start: float, lines: int) -> tuple[Line, ...]:
+        # In reverse, since with --since systemd 252 counts --lines from the oldest entry on, and the newest matter.
         command = ["journalctl", *which, f"--since=@{start:.0f}", f"--lines={lines}", "--output=short-unix"]
         try:
-            return parse_journal(self.run([*command, "--no-pager", "--quiet"], QUERY_SECONDS).output)
+            newest_first = self.run([*command, "--reverse", "--no-pager", "--quiet"], QUERY_SECONDS).output
+            return parse_journal(newest_first)[::-1]
         except OllamaError:
             return ()
 
