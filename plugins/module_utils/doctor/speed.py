@@ -50,7 +50,7 @@ def competitors(seen: Evidence) -> Iterator[Finding]:
             PROBLEM if process.cpu >= COMPETITOR_SHARE * cpus else WARNING,
             f"{process.command} (process {process.pid}) competes with the server for {wants}.",
             f"process {process.pid}, {process.command}: {process.cpu:.0%} of a CPU over {seen.seconds:g} s, "
-            f"{mib(process.rss)}; Ollama may use {cpus:g} CPUs",
+            f"{mib(process.rss)}; Ollama may use {_cpus(cpus)}",
             "Stop it, move it to another host, or give it less (nice, CPUQuota=).",
         )
 
@@ -78,12 +78,12 @@ def too_many_threads(seen: Evidence) -> Iterator[Finding]:
     limit, cores = math.ceil(seen.hardware.cpus), seen.hardware.usable_cores
     if seen.threads <= min(limit, cores):
         return
-    quota = f", quota {seen.hardware.cpu_quota:g} CPUs" if seen.hardware.cpu_quota else ""
+    quota = f", quota {_cpus(seen.hardware.cpu_quota)}" if seen.hardware.cpu_quota else ""
     how = seen.engine.threads_variable or "the model parameter num_thread"
     yield Finding(
         SLOW,
         PROBLEM if seen.threads > limit else WARNING,
-        f"The model runs with {seen.threads} threads on what is worth {seen.hardware.cpus:g} CPUs.",
+        f"The model runs with {seen.threads} threads on what is worth {_cpus(seen.hardware.cpus)}.",
         f"threads {seen.threads}; usable CPUs {seen.hardware.usable_cpus}, physical cores {cores}{quota}",
         f"Set {how} to {max(1, min(limit, cores))} and run site.yml.",
     )
@@ -161,8 +161,8 @@ def reloads(seen: Evidence) -> Iterator[Finding]:
         yield Finding(
             SLOW,
             severity,
-            f"{burst[-1].label} was loaded {times(len(burst))} within {max(1, math.ceil(span / 60))} minutes: {why}.",
-            f"{len(burst)} lines like {burst[-1].line[:70]!r}{shown}",
+            f"{burst[-1].label} was loaded {times(len(burst))} within {max(1.0, span):.0f} s: {why}.",
+            f"{len(burst)} lines like {_message(burst[-1].line)}{shown}",
             remedy,
         )
 
@@ -210,6 +210,15 @@ def not_on_the_gpu(seen: Evidence) -> Iterator[Finding]:
             if share
             else "Look at the journal's lines about GPU discovery: the driver, permissions on /dev, missing libraries.",
         )
+
+
+def _cpus(count: float) -> str:
+    return f"{count:g} CPU" if count == 1 else f"{count:g} CPUs"
+
+
+def _message(line: str) -> str:
+    """What a log line says, without its time and source."""
+    return line[max(0, line.find("msg=")) :][:60] + "…"
 
 
 DETECTORS = (

@@ -368,7 +368,7 @@ CASES = [
         {"runners": (Runner(450, ("llama-server", "-t", "2"), HAS),), **hardware(cpu_quota=1.0)},
         SLOW,
         PROBLEM,
-        ("2 threads on what is worth 1 CPUs", "quota 1 CPUs", "Set LLAMA_ARG_THREADS to 1"),
+        ("2 threads on what is worth 1 CPU.", "quota 1 CPU", "Set LLAMA_ARG_THREADS to 1"),
         ({}, {"runners": (), "environment": HAS}),
     ),
     Case(
@@ -416,7 +416,7 @@ CASES = [
         {"journal": read("0.34.0-reloads.txt")},
         SLOW,
         PROBLEM,
-        ("gemma3:270m was loaded 6 times within 1 minutes: clients ask with different num_ctx", "1024, 2048 tokens"),
+        ("gemma3:270m was loaded 6 times within 36 s: clients ask with different num_ctx", "1024, 2048 tokens"),
         # Two loads are a restart; loads of the process before this one are another matter.
         (
             {},
