@@ -12,8 +12,8 @@ author: llmops.ollama contributors (@llmops)
 description:
   - Prints one table of the fleet, and for each host every tuned value with its reason, and where its memory goes.
   - Reads what the collection's roles and playbooks left in the run's variables (C(ollama_tuning),
-    C(ollama_health_result), C(ollama_models_result), C(ollama_benchmark_result), C(gateway_benchmark_result)). What a
-    run did not do is left out.
+    C(ollama_health_result), C(ollama_models_result), C(ollama_benchmark_result), C(gateway_benchmark_result),
+    C(ollama_doctor_result)). What a run did not do is left out.
 options:
   show:
     description:

@@ -14,10 +14,21 @@ HostVars = Mapping[str, Any]
 
 WIDTH = 120  # columns that the reasons are wrapped to
 
+# The guide's troubleshooting, after what comes before all of it.
+DOCTOR_HEADINGS = {
+    "does not run": "The server does not run as it should",
+    "setting had no effect": "Problem 1: a setting had no effect",
+    "out of memory": "Problem 2: out of memory",
+    "slow": "Problem 3: slow answers",
+}
+
 
 def fleet_summary(servers: Mapping[str, HostVars], gateways: Mapping[str, HostVars]) -> str:
     """Render the fleet: one table of all hosts, the gateway's benchmark, then each host's values with their reasons."""
     parts = [_overview(servers, gateways)]
+    examined = [doctor_report(host, variables) for host, variables in servers.items()]
+    if any(examined):  # who asks what is wrong does not ask why the values are as they are
+        return "\n\n".join([*parts, *filter(None, examined)])
     parts += [_reasons(host, variables) for host, variables in servers.items() if variables.get("ollama_tuning")]
     return "\n\n".join(parts)
 
@@ -48,6 +59,35 @@ def plan_summary(servers: Mapping[str, HostVars]) -> str:
             ]
         )
     return "\n\n".join([table(header, rows), *(_reasons(host, servers[host]) for host in tuned)])
+
+
+def doctor_report(host: str, variables: HostVars) -> str:
+    """What the doctor found on one host, under the guide's headings; empty where it was not asked."""
+    result = variables.get("ollama_doctor_result") or {}
+    if "findings" not in result:
+        return ""
+    findings = result["findings"]
+    counts = [(kind, sum(each["severity"] == kind for each in findings)) for kind in ("problem", "warning")]
+    named = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in counts if count)
+    lines = [f"=== {host}: {named or 'nothing wrong was found'} ==="]
+    for symptom, heading in DOCTOR_HEADINGS.items():
+        under = [each for each in findings if each["symptom"] == symptom]
+        lines += ["", heading] if under else []
+        for each in under:
+            lines += [
+                *_labelled("!!" if each["severity"] == "problem" else " ?", each["what"]),
+                *_labelled("     seen", each["evidence"]),
+                *_labelled("     do", each["remedy"]),
+            ]
+    lines += ["", "What was looked at"]
+    lines += [line for each in result.get("checked", []) for line in _labelled(" -", each)]
+    return "\n".join(lines)
+
+
+def _labelled(label: str, text: str) -> list[str]:
+    """Text beside a label, wrapped to the screen; a long path or log line is cut rather than left to run out."""
+    margin = "  " + label.ljust(9 if len(label) > 2 else 2) + "  "
+    return textwrap.wrap(text, WIDTH, initial_indent=margin, subsequent_indent=" " * len(margin)) or [margin.rstrip()]
 
 
 def _overview(servers: Mapping[str, HostVars], gateways: Mapping[str, HostVars]) -> str:

@@ -5,7 +5,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.llmops.ollama.plugins.plugin_utils.summary import fleet_summary, plan_summary, table
+from ansible_collections.llmops.ollama.plugins.plugin_utils.summary import (
+    WIDTH,
+    doctor_report,
+    fleet_summary,
+    plan_summary,
+    table,
+)
 
 TUNING: dict[str, Any] = {
     "hardware": {"cpu_cores": 2, "cpu_quota": 1.0, "memory_mb": 24000, "memory_limit_mb": 4096},
@@ -128,3 +134,39 @@ def test_a_plan_says_what_does_not_fit_and_what_is_not_known() -> None:
     lines = plan_summary({"a": {"ollama_tuning": too_large}, "b": {"ollama_tuning": unknown}}).splitlines()
     assert lines[2].split()[-1] == "NO"
     assert lines[3].split()[-2:] == ["?", "?"]
+def test_the_doctor_speaks_under_the_guides_headings() -> None:
+    """Problems of one kind stand together, each with its evidence and what to do, and nothing runs off the screen."""
+
+    def finding(symptom: str, severity: str, what: str) -> dict[str, str]:
+        line = f"/etc/{'x' * 60}: A=1"
+        return {"symptom": symptom, "severity": severity, "what": what, "evidence": line, "remedy": "Do " * 60}
+
+    findings = [
+        finding("slow", "problem", "Slow one."),
+        finding("setting had no effect", "problem", "Setting one."),
+        finding("setting had no effect", "warning", "Setting two."),
+    ]
+    result = {"findings": findings, "checked": ["unit ollama.service: active"]}
+    text = doctor_report("a", {"ollama_doctor_result": result})
+    lines = text.splitlines()
+    assert lines[0] == "=== a: 2 problems, 1 warning ==="
+    order = [
+        "Problem 1: a setting had no effect",
+        "  !!  Setting one.",
+        "   ?  Setting two.",
+        "Problem 3: slow answers",
+    ]
+    assert [line for line in lines if line in order] == order
+    assert "   -  unit ollama.service: active" in lines
+    assert max(map(len, lines)) <= WIDTH
+    assert "Problem 2" not in text
+    summary = fleet_summary({"a": server(ollama_doctor_result=result), "b": server()}, {})
+    assert text in summary
+    assert "why each value" not in summary
+
+
+def test_the_doctor_that_found_nothing_says_what_it_looked_at() -> None:
+    text = doctor_report("a", {"ollama_doctor_result": {"findings": [], "checked": ["unit: active"]}})
+    assert text.splitlines() == ["=== a: nothing wrong was found ===", "", "What was looked at", "   -  unit: active"]
+    assert doctor_report("a", {"ollama_doctor_result": {"skipped": True}}) == ""
+    assert doctor_report("a", {}) == ""

@@ -1,0 +1,59 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""All detectors over one host's evidence, and what was looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Callable
+
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor import memory, running, settings, speed
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import Evidence, mib
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding import PROBLEM, SEVERITIES, SYMPTOMS, Finding
+
+Detector = Callable[[Evidence], Iterator[Finding]]
+
+DETECTORS: tuple[Detector, ...] = (
+    *running.DETECTORS,
+    *settings.DETECTORS,
+    *memory.DETECTORS,
+    *speed.DETECTORS,
+)
+
+
+def diagnose(seen: Evidence) -> list[Finding]:
+    """Everything that was found, problems first."""
+    found = [finding for detector in DETECTORS for finding in detector(seen)]
+    return sorted(found, key=lambda each: (SEVERITIES.index(each.severity), SYMPTOMS.index(each.symptom)))
+
+
+def healthy(found: list[Finding]) -> bool:
+    """Whether there is no problem; warnings may be."""
+    return all(finding.severity != PROBLEM for finding in found)
+
+
+def checked(seen: Evidence, hours: float) -> list[str]:
+    """What was looked at, so that finding nothing means something; what could not be is said, too."""
+    unit = seen.unit
+    groups = sorted({seen.after.memory_group, seen.after.cpu_group} - {""})
+    process = f"process {unit.main_pid}" if unit.main_pid else "no process"
+    return [
+        f"unit {unit.name}: {unit.active_state}, {process}, restarts by systemd: {unit.restarts}",
+        f"journal: {len(seen.journal)} lines of the last {hours:g} h"
+        if seen.journal
+        else "journal: empty or not readable",
+        f"kernel log: lines about killed processes: {len(seen.kernel)}"
+        if seen.kernel
+        else "kernel log: nothing, or not readable",
+        f"environment: {len(seen.environment)} variables of {process}, {len(seen.wanted)} wanted"
+        if seen.environment is not None
+        else "environment: no process to read it from",
+        f"unit files: {', '.join(file.path for file in seen.files) or 'none'}",
+        f"API: {seen.api_problem}"
+        if seen.api_problem
+        else f"API: version {seen.version}, models loaded: {len(seen.loaded)}",
+        f"memory: {mib(seen.memory_free)} of {mib(seen.memory_limit)} left, service uses {mib(seen.service_rss)}",
+        f"control groups: {', '.join(groups) or 'none readable'}",
+        f"CPUs: load {seen.load_average:.1f}, {len(seen.processes)} other processes watched for {seen.seconds:g} s, "
+        f"model processes: {len(seen.runners)}, threads of each: {seen.threads or 'unknown'}",
+    ]

@@ -1,0 +1,210 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a host showed, before anyone judges it. Plain data: a recorded host is diagnosed like a live one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor import journal
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.journal import Line, Load
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import Engine
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Unit
+
+MIB = 1 << 20
+
+# Memory is short when less than this share of what may be used is left.
+SHORT_SHARE = 0.10
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One variable as one of the unit's files sets it."""
+
+    file: str
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class UnitFile:
+    """A unit's file; ``changed`` in seconds since the epoch. ``main`` is the unit itself, the others are drop-ins.
+
+    ``unread`` is one that systemd does not know of yet.
+    """
+
+    path: str
+    changed: float
+    main: bool = False
+    unread: bool = False
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A process that runs a model. Bytes; ``environment`` is what it inherited."""
+
+    pid: int
+    command: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    rss: int = 0
+    swap: int = 0
+
+    def option(self, *names: str) -> int | None:
+        """The number after one of the command line's options, or None."""
+        for word, value in zip(self.command, self.command[1:]):
+            if word in names and value.isdigit():
+                return int(value)
+        return None
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process of the host that is not the service's. ``cpu`` in CPUs (0.5 is half of one), ``rss`` in bytes."""
+
+    pid: int
+    command: str
+    cpu: float
+    rss: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Counters that only grow, at one moment. ``steal`` and ``ticks`` are of all CPUs together."""
+
+    memory_group: str = ""
+    oom_kills: int = 0
+    limit_hits: int = 0
+    high_hits: int = 0
+    cpu_group: str = ""
+    periods: int = 0
+    throttled: int = 0
+    steal: int = 0
+    ticks: int = 0
+    major_faults: int = 0
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that the server has in memory now. Bytes."""
+
+    name: str
+    quantization: str
+    size: int
+    size_vram: int
+
+    @classmethod
+    def of_ps(cls, entry: Mapping[str, Any]) -> Loaded:
+        """From an entry of ``/api/ps``."""
+        quantization = str((entry.get("details") or {}).get("quantization_level") or "")
+        return cls(str(entry["name"]), quantization, int(entry.get("size") or 0), int(entry.get("size_vram") or 0))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that was seen on one host.
+
+    ``wanted`` is what the process should have, ``environment`` what it has (None: it could not be read or there is no
+    process). ``settings`` and ``files`` are in the order in which systemd reads them: the last one wins.
+    ``api_problem`` is why the server did not answer. ``memory_free`` (bytes) is what is left below the tightest limit,
+    ``memory_limit`` that limit. ``port_holder`` listens on the server's port and is not the service.
+    """
+
+    unit: Unit
+    now: float = 0.0
+    wanted: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] | None = None
+    settings: tuple[Setting, ...] = ()
+    files: tuple[UnitFile, ...] = ()
+    journal: tuple[Line, ...] = ()
+    kernel: tuple[Line, ...] = ()
+    version: str = ""
+    api_problem: str = ""
+    loaded: tuple[Loaded, ...] = ()
+    installed: tuple[tuple[str, str], ...] = ()  # name and quantization
+    runners: tuple[Runner, ...] = ()
+    service_rss: int = 0
+    service_swap: int = 0
+    hardware: Hardware | None = None
+    memory_free: int = 0
+    memory_limit: int = 0
+    load_average: float = 0.0
+    processes: tuple[Process, ...] = ()
+    port_holder: str = ""
+    before: Sample = Sample()
+    after: Sample = Sample()
+    seconds: float = 0.0
+    predicted_mb: int | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The release, by its own word or its log's; the newest where neither tells."""
+        try:
+            return Engine.parse(self.version or journal.version(self.journal))
+        except InvalidInput:
+            return Engine()
+
+    @property
+    def has(self) -> Mapping[str, str]:
+        """The process's environment, empty where there is none."""
+        return self.environment or {}
+
+    @property
+    def current(self) -> tuple[Line, ...]:
+        """The journal since the running process was started."""
+        return journal.since(self.journal, self.unit.started)
+
+    @property
+    def loads(self) -> tuple[Load, ...]:
+        """The loads of the running process."""
+        return journal.loads(self.current) if self.unit.running else ()
+
+    @property
+    def parallel(self) -> int:
+        """Slots that the process was told to use."""
+        value = clean(self.has.get("OLLAMA_NUM_PARALLEL", "1"))
+        return int(value) if value.isdigit() and int(value) > 0 else 1
+
+    @property
+    def threads(self) -> int | None:
+        """Threads of a model's runner: from its command line, its environment, or what it logged."""
+        for runner in self.runners:
+            told = runner.option("-t", "--threads")
+            from_environment = runner.environment.get("LLAMA_ARG_THREADS", "")
+            if told or (self.engine.runs_llama_server and from_environment.isdigit()):
+                return told or int(from_environment)
+        return next((load.threads for load in reversed(self.loads) if load.threads), None)
+
+    @property
+    def memory_short(self) -> bool:
+        """Whether hardly any memory is left."""
+        return self.memory_limit > 0 and self.memory_free < SHORT_SHARE * self.memory_limit
+
+
+def clean(value: str) -> str:
+    """A variable's value as the server reads it: without space and quotes around it."""
+    return value.strip().strip("\"'")
+
+
+def duration(text: str) -> float:
+    """Seconds of a keep-alive time; infinite where it is negative, the server's default (5 minutes) where invalid."""
+    text = clean(text)
+    sign = -1 if text.startswith("-") else 1
+    body = text.lstrip("+-")
+    if body.isdigit():
+        total = float(body)
+    else:
+        parts = re.findall(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", body)
+        total = sum(float(number) * _UNITS[unit] for number, unit in parts) if parts else 300.0
+    return float("inf") if sign < 0 and total else total
+
+
+def mib(size: float) -> str:
+    """A size in bytes for a person."""
+    return f"{size / MIB:.0f} MiB" if size < 10 * 1024 * MIB else f"{size / MIB / 1024:.1f} GiB"

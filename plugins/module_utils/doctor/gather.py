@@ -1,0 +1,273 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Looking at a host. Nothing is changed, and what cannot be read is left out: a broken host must still be diagnosed."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Callable
+from urllib.parse import urlsplit
+
+from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import (
+    Evidence,
+    Loaded,
+    Process,
+    Runner,
+    Sample,
+    Setting,
+    UnitFile,
+)
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.journal import Line, parse_journal
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.live import IsService, port_holder, watch_processes
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import ancestors, read_limits
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, to_int
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.memory import read_memory
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
+from ansible_collections.llmops.ollama.plugins.module_utils.health import Installed, read_environ
+from ansible_collections.llmops.ollama.plugins.module_utils.systemd import (
+    QUERY_SECONDS,
+    Run,
+    Systemd,
+    Unit,
+    run_command,
+)
+
+JOURNAL_LINES = 2000
+KERNEL_LINES = 5000
+KERNEL_MARK = "Killed process"
+# Where an administrator's drop-ins are.
+DROP_INS = ("/etc/systemd/system", "/run/systemd/system")
+# A stopped unit has no process whose control groups could be read: this one's are the nearest.
+SELF = "self"
+
+# Watches the host's processes for so many seconds; told which belong to the service.
+Watch = Callable[[float, IsService], "tuple[Process, ...]"]
+# Names the process, not of the service, that listens on a port; empty where there is none.
+Holder = Callable[[int, IsService], str]
+
+
+@dataclass(frozen=True)
+class Looker:
+    """How a host is looked at; each part can be replaced by a recording."""
+
+    root: str = "/"
+    run: Run = run_command
+    watch: Watch = watch_processes
+    holder: Holder = port_holder
+    hardware: Callable[[], Hardware] = probe
+    now: Callable[[], float] = time.time
+
+    def look(
+        self,
+        client: Client,
+        service: str,
+        wanted: Mapping[str, str],
+        hours: float = 24.0,
+        seconds: float = 1.0,
+        predicted_mb: int | None = None,
+    ) -> Evidence:
+        """Gather everything about one host; takes ``seconds``, and the time that a silent server is waited for."""
+        files, now = Files(self.root), self.now()
+        unit = Systemd(self.run).show(service)
+        pid = str(unit.main_pid) if unit.main_pid else SELF
+        unit_files, settings = self._unit_files(files, service)
+        runners = _runners(files, unit.main_pid)
+        pids = [unit.main_pid, *(runner.pid for runner in runners)] if unit.main_pid else []
+
+        def is_service(other: int) -> bool:
+            return other in pids or f"/{service}" in files.read(f"/proc/{other}/cgroup")
+
+        before = _sample(files, pid, pids)
+        started = time.monotonic()
+        processes = self.watch(seconds, is_service)
+        seconds = round(time.monotonic() - started, 1)
+        after = _sample(files, pid, pids)
+        port = urlsplit(client.url).port or 80
+        memory, limits = read_memory(files), read_limits(files, pid)
+        free = [memory.available, *([limits.memory_free] if limits.memory_free is not None else [])]
+        limit = [memory.total, *([limits.memory] if limits.memory is not None else [])]
+        seen = Evidence(
+            unit=unit,
+            now=now,
+            wanted=wanted,
+            environment=self._environment(unit),
+            settings=settings,
+            files=unit_files,
+            journal=self._journal([f"--unit={service}"], now - hours * 3600, JOURNAL_LINES),
+            kernel=tuple(
+                line
+                for line in self._journal(["--dmesg"], now - hours * 3600, KERNEL_LINES)
+                if KERNEL_MARK in line.text
+            ),
+            runners=runners,
+            service_rss=sum(_status(files, each, "VmRSS") for each in pids),
+            service_swap=sum(_status(files, each, "VmSwap") for each in pids),
+            hardware=self._hardware(),
+            memory_free=min(free),
+            memory_limit=min(limit),
+            load_average=_float(files.read("/proc/loadavg").partition(" ")[0]),
+            processes=processes,
+            port_holder=self.holder(port, is_service),
+            before=before,
+            after=after,
+            seconds=seconds,
+            predicted_mb=predicted_mb,
+        )
+        return _ask(client, seen)
+
+    def _environment(self, unit: Unit) -> dict[str, str] | None:
+        if not unit.main_pid:
+            return None
+        try:
+            return read_environ(unit.main_pid, str(Files(self.root).path("/proc")))
+        except OllamaError:
+            return None
+
+    def _hardware(self) -> Hardware | None:
+        try:
+            return self.hardware()
+        except OllamaError:
+            return None
+
+    def _journal(self, which: Sequence[str], start: float, lines: int) -> tuple[Line, ...]:
+        # In reverse, since with --since systemd 252 counts --lines from the oldest entry on, and the newest matter.
+        command = ["journalctl", *which, f"--since=@{start:.0f}", f"--lines={lines}", "--output=short-unix"]
+        try:
+            newest_first = self.run([*command, "--reverse", "--no-pager", "--quiet"], QUERY_SECONDS).output
+            return parse_journal(newest_first)[::-1]
+        except OllamaError:
+            return ()
+
+    def _unit_files(self, files: Files, service: str) -> tuple[tuple[UnitFile, ...], tuple[Setting, ...]]:
+        """The unit's files and what they set, in the order in which systemd reads them."""
+        command = ["systemctl", "show", service, "--property=FragmentPath,DropInPaths"]
+        try:
+            output = self.run(command, QUERY_SECONDS).output
+        except OllamaError:
+            return (), ()
+        values = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+        main = values.get("FragmentPath", "")
+        known = values.get("DropInPaths", "").split()
+        on_disk = [path for folder in DROP_INS for path in files.glob(f"{folder}/{service}.d/*.conf")]
+        unread = [path for path in on_disk if path not in known]
+        found: list[UnitFile] = []
+        plain: list[Setting] = []
+        from_files: list[Setting] = []
+        for path in [*([main] if main else []), *known, *unread]:
+            try:
+                changed = files.path(path).stat().st_mtime
+            except OSError:
+                continue
+            found.append(UnitFile(path, changed, path == main, path in unread))
+            if path not in unread:
+                plain, from_files = _settings(files, path, plain, from_files)
+        # systemd reads environment files last, whatever the order of the lines.
+        return tuple(found), (*plain, *from_files)
+
+
+def _settings(
+    files: Files, path: str, plain: list[Setting], from_files: list[Setting]
+) -> tuple[list[Setting], list[Setting]]:
+    """Add what one file of the unit sets; an empty assignment takes back all before it."""
+    plain, from_files = list(plain), list(from_files)
+    for line in files.read(path).replace("\\\n", " ").splitlines():
+        key, _, value = (part.strip() for part in line.partition("="))
+        if key == "Environment":
+            plain = [*plain, *_assignments(path, value)] if value else []
+        elif key == "EnvironmentFile":
+            place = value.lstrip("-")
+            rows = [row.strip() for row in files.read(place).splitlines()] if place else []
+            read = [each for row in rows if row and row[0] not in "#;" for each in _assignments(place, row)]
+            from_files = [*from_files, *read] if value else []
+    return plain, from_files
+
+
+def _assignments(path: str, text: str) -> list[Setting]:
+    """``A=1 "B=two words"`` as systemd splits it."""
+    try:
+        words = shlex.split(text)
+    except ValueError:  # an open quote: systemd ignores the line
+        return []
+    pairs = (word.partition("=") for word in words if "=" in word)
+    return [Setting(path, name, value.replace("%%", "%")) for name, _, value in pairs]
+
+
+def _ask(client: Client, seen: Evidence) -> Evidence:
+    """Add what the server itself says."""
+    try:
+        seen = replace(seen, version=client.version())
+        loaded = tuple(Loaded.of_ps(entry) for entry in client.ps())
+        tags = [Installed.of_tag(entry) for entry in client.tags()]
+    except OllamaError as error:
+        return replace(seen, api_problem=str(error))
+    return replace(seen, loaded=loaded, installed=tuple((model.name, model.quantization) for model in tags))
+
+
+def _runners(files: Files, pid: int) -> tuple[Runner, ...]:
+    """The processes below the server."""
+    found: list[Runner] = []
+    for path in files.glob(f"/proc/{pid}/task/*/children") if pid else ():
+        for child in map(int, files.read(path).split()):
+            command = tuple(files.read(f"/proc/{child}/cmdline").split("\0"))
+            try:
+                environment = read_environ(child, str(files.path("/proc")))
+            except OllamaError:
+                continue  # it has just ended
+            rss, swap = _status(files, child, "VmRSS"), _status(files, child, "VmSwap")
+            found += [Runner(child, command, environment, rss, swap), *_runners(files, child)]
+    return tuple(found)
+
+
+def _status(files: Files, pid: int, key: str) -> int:
+    """A size from a process's status, in bytes."""
+    for line in files.read(f"/proc/{pid}/status").splitlines():
+        name, _, value = line.partition(":")
+        if name == key:
+            return 1024 * (to_int(value.replace("kB", "").strip()) or 0)
+    return 0
+
+
+def _sample(files: Files, pid: str, pids: Sequence[int]) -> Sample:
+    """The counters now: memory events of the innermost group, throttling of the group that was throttled most."""
+    memory = next(iter(ancestors(files, pid, "memory")), "")
+    events = {**_pairs(files, f"{memory}/memory.oom_control"), **_pairs(files, f"{memory}/memory.events")}
+    throttling = [(place, _pairs(files, f"{place}/cpu.stat")) for place in ancestors(files, pid, "cpu")]
+    cpu, stat = max(throttling, key=lambda each: each[1].get("nr_throttled", 0), default=("", {}))
+    ticks = [to_int(field) or 0 for field in files.read("/proc/stat").partition("\n")[0].split()[1:9]]
+    return Sample(
+        memory_group=memory,
+        oom_kills=events.get("oom_kill", 0),
+        limit_hits=events.get("max", files.integer(f"{memory}/memory.failcnt") or 0),
+        high_hits=events.get("high", 0),
+        cpu_group=cpu,
+        periods=stat.get("nr_periods", 0),
+        throttled=stat.get("nr_throttled", 0),
+        steal=ticks[7] if len(ticks) > 7 else 0,
+        ticks=sum(ticks),
+        major_faults=sum(_major_faults(files, each) for each in pids),
+    )
+
+
+def _pairs(files: Files, path: str) -> dict[str, int]:
+    """A file of lines with a name and a number."""
+    rows = (line.split() for line in files.read(path).splitlines())
+    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
+
+
+def _major_faults(files: Files, pid: int) -> int:
+    # The command's name is in parentheses and may hold anything, spaces too; majflt is the tenth field after it.
+    fields = files.read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return int(fields[9]) if len(fields) > 9 else 0
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0

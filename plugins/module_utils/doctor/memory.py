@@ -1,0 +1,260 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Detectors of "out of memory", and the guide's remedies: less parallel, smaller quantization, shorter keep-alive."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor import journal
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import MIB, Evidence, Loaded, duration, mib
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding import (
+    MEMORY,
+    PROBLEM,
+    WARNING,
+    Finding,
+    brief,
+    times,
+)
+
+# llama-server's own limit for its prompt cache, for each loaded model.
+DEFAULT_CACHE_MB = 8192
+# Idle for longer than the server's default keep-alive time, several times over.
+IDLE_SECONDS = 1800.0
+# Less than this in swap is what any process has after a while.
+SWAP_NOTICED = 64 * MIB
+
+# The next smaller one that is published for most models.
+SMALLER = {
+    "F32": "Q8_0",
+    "F16": "Q8_0",
+    "BF16": "Q8_0",
+    "Q8_0": "Q4_K_M",
+    "Q6_K": "Q4_K_M",
+    "Q5_K_M": "Q4_K_M",
+    "Q5_K_S": "Q4_K_M",
+    "Q5_0": "Q4_K_M",
+    "Q5_1": "Q4_K_M",
+    "Q4_K_M": "Q4_0",
+}
+
+_REFUSED = re.compile(r"model requires more system memory \([^)]+\) than is available \([^)]+\)")
+_NOT_ALLOCATED = re.compile(
+    r"cudaMalloc failed: out of memory|ErrorOutOfDeviceMemory|insufficient memory|"
+    r"failed to allocate .*buffer|unable to allocate .*buffer"
+)
+_SYSTEMD_KILL = re.compile(r"killed by the OOM killer|Failed with result 'oom-kill'")
+_KERNEL_KILL = re.compile(r"Killed process \d+ \((?:ollama|llama-)")
+_SIGNAL_KILL = re.compile(
+    r'no longer running" sys=9 |code=killed, status=9/KILL|error="signal: killed"|terminated.*signal: killed'
+)
+
+
+def refused(seen: Evidence) -> Iterator[Finding]:
+    """The server said that a model does not fit."""
+    lines = [line.text for line in seen.journal if _REFUSED.search(line.text)]
+    if lines:
+        text = _REFUSED.search(lines[-1])
+        yield Finding(
+            MEMORY,
+            PROBLEM,
+            f"The server refused to load a model: {text[0] if text else ''}, {times(len(lines))}.",
+            brief(lines[-1]),
+            remedy(seen),
+        )
+
+
+def not_allocated(seen: Evidence) -> Iterator[Finding]:
+    """An allocation failed in the engine."""
+    lines = [line.text for line in seen.journal if _NOT_ALLOCATED.search(line.text)]
+    if lines:
+        yield Finding(
+            MEMORY, PROBLEM, "The engine could not get the memory for a model.", brief(lines[-1]), remedy(seen)
+        )
+
+
+def killed(seen: Evidence) -> Iterator[Finding]:
+    """The kernel killed the server or a runner for want of memory. One finding, with all that says so."""
+    said = [line.text for line in seen.journal if _SYSTEMD_KILL.search(line.text)][-1:]
+    said += [line.text for line in seen.kernel if _KERNEL_KILL.search(line.text)][-1:]
+    if seen.unit.result == "oom-kill":
+        said.append("systemctl show: Result=oom-kill")
+    by_signal = [line.text for line in seen.journal if _SIGNAL_KILL.search(line.text)]
+    counted = f"{seen.after.memory_group}/: processes killed since the group was made: {seen.after.oom_kills}"
+    own = seen.after.memory_group.endswith(f"/{seen.unit.name}")
+    if seen.after.oom_kills and (own or said or by_signal):
+        said = [*(said or by_signal[-1:]), counted]
+    if said:
+        yield Finding(
+            MEMORY,
+            PROBLEM,
+            "The kernel killed processes because memory was used up.",
+            brief("; ".join(said)),
+            remedy(seen),
+        )
+        return
+    if by_signal:
+        yield Finding(
+            MEMORY,
+            WARNING,
+            "A process of the service was killed with signal 9, which is what the kernel does when memory is used up.",
+            brief(by_signal[-1]),
+            f"If nobody did it by hand (kill -9): {remedy(seen)}",
+        )
+    if seen.after.oom_kills:
+        yield Finding(
+            MEMORY,
+            WARNING,
+            "The kernel killed another process that shares the server's memory limit, because it was used up.",
+            counted,
+            f"Find what else runs there (ps aux --sort=-rss), or: {remedy(seen)}",
+        )
+
+
+def at_the_limit(seen: Evidence) -> Iterator[Finding]:
+    """The control group's limit is in the way now. Hits of the past alone may be the page cache, which gives way."""
+    limits = seen.after.limit_hits - seen.before.limit_hits
+    highs = seen.after.high_hits - seen.before.high_hits
+    if (seen.memory_short or highs > 0 or limits > 0) and seen.after.limit_hits + seen.after.high_hits > 0:
+        yield Finding(
+            MEMORY,
+            PROBLEM if seen.memory_short else WARNING,
+            "The control group is at its memory limit, so the server is slowed down and may be killed.",
+            f"{seen.after.memory_group}: {mib(seen.memory_free)} of {mib(seen.memory_limit)} left, limit hit "
+            f"{times(seen.after.limit_hits)} in all and {times(limits)} in {seen.seconds:g} s, "
+            f"slowed down {times(highs)}",
+            f"Raise the limit (MemoryMax=, MemoryHigh= or the container's), or: {remedy(seen)}",
+        )
+
+
+def in_swap(seen: Evidence) -> Iterator[Finding]:
+    """Part of the service is on disk."""
+    if seen.service_swap > SWAP_NOTICED:
+        yield Finding(
+            MEMORY,
+            PROBLEM if seen.service_swap * 10 > seen.service_rss else WARNING,
+            "Part of the server's memory was swapped out to disk, which makes each token wait for it.",
+            f"VmSwap of the service's processes: {mib(seen.service_swap)}, in memory {mib(seen.service_rss)}",
+            remedy(seen),
+        )
+
+
+def less_than_predicted(seen: Evidence) -> Iterator[Finding]:
+    """What is available, with what the service has already, is less than what its models will need."""
+    if seen.predicted_mb is None or not seen.memory_limit:
+        return
+    room = (seen.memory_free + seen.service_rss) // MIB
+    if room < seen.predicted_mb:
+        yield Finding(
+            MEMORY,
+            PROBLEM,
+            "The models as they are configured need more memory than there is for them.",
+            f"predicted {seen.predicted_mb} MiB; {mib(seen.memory_free)} free, {mib(seen.service_rss)} used by it now",
+            remedy(seen),
+        )
+
+
+def kept_for_nobody(seen: Evidence) -> Iterator[Finding]:
+    """Models stay in short memory though nobody asks them."""
+    keep = duration(seen.has.get("OLLAMA_KEEP_ALIVE", "5m"))
+    if not seen.memory_short or not seen.loaded or keep <= IDLE_SECONDS:
+        return
+    idle = seen.now - (journal.last_request(seen.journal) or seen.unit.started)
+    if idle > IDLE_SECONDS:
+        yield Finding(
+            MEMORY,
+            WARNING,
+            f"{_names(seen.loaded)} stays in memory though nobody has asked for {idle / 60:.0f} minutes.",
+            f"OLLAMA_KEEP_ALIVE={seen.has.get('OLLAMA_KEEP_ALIVE')}, {mib(seen.memory_free)} left",
+            "Shorten OLLAMA_KEEP_ALIVE in ollama_environment (the guide: 5m) and run site.yml.",
+        )
+
+
+def several_models(seen: Evidence) -> Iterator[Finding]:
+    """More than one model is loaded while memory is short."""
+    if seen.memory_short and len(seen.loaded) > 1:
+        total = sum(model.size for model in seen.loaded)
+        yield Finding(
+            MEMORY,
+            WARNING,
+            f"{len(seen.loaded)} models are in memory at once: {_names(seen.loaded)}.",
+            f"/api/ps: {mib(total)} together, {mib(seen.memory_free)} left",
+            "Set OLLAMA_MAX_LOADED_MODELS to 1 in ollama_environment and run site.yml; or shorten OLLAMA_KEEP_ALIVE.",
+        )
+
+
+def cache_without_limit(seen: Evidence) -> Iterator[Finding]:
+    """The prompt cache of 0.30 and newer grows to its default limit after the model was loaded."""
+    variable = seen.engine.prompt_cache_variable
+    if seen.environment is None or variable is None:
+        return
+    value = seen.environment.get(variable, "")
+    if value.isdigit():
+        return
+    room = seen.memory_free // MIB
+    allowed = "without a limit" if value == "-1" else f"up to {DEFAULT_CACHE_MB} MiB for each loaded model"
+    yield Finding(
+        MEMORY,
+        PROBLEM if seen.memory_limit and (value == "-1" or room < DEFAULT_CACHE_MB) else WARNING,
+        f"The prompt cache may grow {allowed} after the model was loaded.",
+        f"process {seen.unit.main_pid}: {variable} is {value or 'not set'}, {mib(seen.memory_free)} left",
+        f"Cap it: {variable} in ollama_environment (site.yml sets it to what fits).",
+    )
+
+
+def remedy(seen: Evidence) -> str:
+    """The guide's three remedies, with this host's numbers."""
+    ways = []
+    if seen.parallel > 1:
+        ways.append(f"lower OLLAMA_NUM_PARALLEL from {seen.parallel} to {seen.parallel // 2}")
+    context = seen.has.get("OLLAMA_CONTEXT_LENGTH", "")
+    if context.isdigit() and int(context) > 4096:
+        ways.append(f"lower OLLAMA_CONTEXT_LENGTH from {context}")
+    ways.append(_quantized(seen))
+    keep = seen.has.get("OLLAMA_KEEP_ALIVE", "")
+    if duration(keep or "5m") > IDLE_SECONDS:
+        ways.append(f"shorten OLLAMA_KEEP_ALIVE from {keep} to 5m")
+    text = ", or ".join(ways)
+    return f"{text[0].upper()}{text[1:]} (ollama_environment and ollama_models, then site.yml)."
+
+
+def _quantized(seen: Evidence) -> str:
+    known = [(model.name, model.quantization) for model in seen.loaded] or list(seen.installed)
+    for name, quantization in known:
+        smaller = SMALLER.get(quantization)
+        if smaller:
+            return (
+                f"use {name} in {smaller} rather than {quantization} ({smaller_tag(seen, name, quantization, smaller)})"
+            )
+    return "use a smaller model"
+
+
+def smaller_tag(seen: Evidence, name: str, quantization: str, smaller: str) -> str:
+    """How to get a model in a smaller quantization: an installed one, else its tag or where to look."""
+    family, _, tag = name.partition(":")
+    for other, kind in seen.installed:
+        if kind == smaller and other.partition(":")[0] == family:
+            return f"{other} is installed"
+    written = {"F16": "fp16", "BF16": "bf16"}.get(quantization, quantization)
+    if tag.lower().endswith(f"-{written.lower()}"):
+        spelt = smaller.replace("Q", "q", 1)
+        return f"ollama pull {family}:{tag[: -len(written)]}{spelt}"
+    return f"see the tags of {family} that end in {smaller.replace('Q', 'q', 1)}"
+
+
+def _names(loaded: tuple[Loaded, ...]) -> str:
+    return ", ".join(model.name for model in loaded)
+
+
+DETECTORS = (
+    refused,
+    not_allocated,
+    killed,
+    at_the_limit,
+    in_swap,
+    less_than_predicted,
+    kept_for_nobody,
+    several_models,
+    cache_without_limit,
+)

@@ -1,0 +1,132 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Detectors of "does not run": the unit, its port, its model store, its runners."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor import journal
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import Evidence
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding import (
+    PROBLEM,
+    STOPPED,
+    WARNING,
+    Finding,
+    brief,
+    times,
+)
+
+# So many automatic restarts are no accident.
+RESTARTS = 3
+# A server that has been up for longer has got over it.
+SETTLED_SECONDS = 3600.0
+
+_PORT = re.compile(r"listen tcp.*address already in use")
+_PERMISSION = re.compile(r"permission denied|read-only file system", re.IGNORECASE)
+_ENDED = re.compile(r"process no longer running|(?:runner|llama-server).*terminated|unexpectedly stopped")
+_ERROR = re.compile(r"^Error: |level=ERROR|^panic: |^fatal error: |Failed (?:at|to) ")
+
+
+def unit_down(seen: Evidence) -> Iterator[Finding]:
+    """The unit is missing, failed, stopped, or between two attempts."""
+    unit = seen.unit
+    state = f"systemctl show: LoadState={unit.load_state}, ActiveState={unit.active_state}, SubState={unit.sub_state}"
+    if unit.load_state != "loaded":
+        yield Finding(
+            STOPPED,
+            PROBLEM,
+            f"There is no usable unit {unit.name}.",
+            state,
+            "Install Ollama on this host: run site.yml.",
+        )
+    elif unit.gone or not unit.running:
+        last = next((line.text for line in reversed(seen.journal) if _ERROR.search(line.text)), "")
+        failed = unit.active_state == "failed" or unit.sub_state.startswith("auto-restart")
+        again = " and systemd will try again" if unit.sub_state.startswith("auto-restart") else ""
+        why = f", Result={unit.result}, status {unit.exit_status}" if failed else ""
+        yield Finding(
+            STOPPED,
+            PROBLEM,
+            f"{unit.name} {'failed' if failed else 'is stopped'}{again}.",
+            brief(f"{state}{why}{f'; journal: {last}' if last and failed else ''}"),
+            f"See what else was found here, then: systemctl start {unit.name}, or run site.yml."
+            if failed
+            else f"Start it: systemctl start {unit.name}, or run site.yml.",
+        )
+
+
+def restarts(seen: Evidence) -> Iterator[Finding]:
+    """systemd had to start it again."""
+    settled = seen.unit.running and seen.now - seen.unit.started > SETTLED_SECONDS
+    if seen.unit.restarts:
+        yield Finding(
+            STOPPED,
+            PROBLEM if seen.unit.restarts >= RESTARTS and not settled else WARNING,
+            f"systemd restarted {seen.unit.name} {times(seen.unit.restarts)} because it had ended by itself.",
+            f"systemctl show: NRestarts={seen.unit.restarts}, Result={seen.unit.result}",
+            f"Look for the first error: journalctl -u {seen.unit.name} -p warning.",
+        )
+
+
+def port_taken(seen: Evidence) -> Iterator[Finding]:
+    """Another process has the server's address."""
+    line = next((line.text for line in _since_start(seen) if _PORT.search(line.text)), "")
+    if line or (not seen.unit.running and seen.port_holder):
+        holder = f" by {seen.port_holder}" if seen.port_holder else ""
+        yield Finding(
+            STOPPED,
+            PROBLEM,
+            f"The server's port is taken{holder}.",
+            brief(line) or f"{seen.port_holder} listens on it",
+            f"End that process (often a hand-started `ollama serve`), or change ollama_host; then systemctl restart "
+            f"{seen.unit.name}.",
+        )
+
+
+def no_permission(seen: Evidence) -> Iterator[Finding]:
+    """The server may not use its files."""
+    lines = [line.text for line in _since_start(seen) if _PERMISSION.search(line.text)]
+    if lines:
+        yield Finding(
+            STOPPED,
+            PROBLEM,
+            "The server may not use its model store or home.",
+            brief(lines[-1]),
+            "Give the folder to the service's user (chown -R ollama: FOLDER) and let it pass the folders above; "
+            "site.yml does so for ollama_models_path.",
+        )
+
+
+def runner_ended(seen: Evidence) -> Iterator[Finding]:
+    """A model's process ended by itself; being killed is for memory.killed() to tell."""
+    lines = [line.text for line in seen.journal if _ENDED.search(line.text) and "signal: killed" not in line.text]
+    if lines:
+        yield Finding(
+            STOPPED,
+            PROBLEM,
+            f"The process of a model ended unexpectedly ({times(len(lines))}).",
+            brief(lines[-1]),
+            f"Look at what the journal says just before (journalctl -u {seen.unit.name}); try another release.",
+        )
+
+
+def no_answer(seen: Evidence) -> Iterator[Finding]:
+    """The unit is up and the server does not answer."""
+    if seen.unit.running and seen.api_problem:
+        yield Finding(
+            STOPPED,
+            PROBLEM,
+            f"{seen.unit.name} runs but does not answer.",
+            brief(seen.api_problem),
+            "Check that OLLAMA_HOST is the address that was asked; else look at the journal and restart it.",
+        )
+
+
+def _since_start(seen: Evidence) -> tuple[journal.Line, ...]:
+    """What was logged after the last successful start: trouble before that is over."""
+    return seen.journal[journal.last_listening(seen.journal) :]
+
+
+DETECTORS = (unit_down, restarts, port_taken, no_permission, runner_ended, no_answer)

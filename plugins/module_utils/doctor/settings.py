@@ -1,0 +1,190 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Detectors of "setting had no effect": what was configured is not what the process runs with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import Evidence, Setting, clean
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding import (
+    PROBLEM,
+    SETTING,
+    WARNING,
+    Finding,
+    brief,
+)
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import VARIABLES, check_variable, variable_problem
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
+
+# What is in the same second may have been written before the start.
+CLOCK_SLACK = 1.0
+
+NOT_IN_A_FILE = (
+    "No file of the unit sets it: restart the service; if it is there again, look at systemctl show-environment."
+)
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS")
+
+
+def not_in_process(seen: Evidence) -> Iterator[Finding]:
+    """A wanted variable that the process lacks or has with another value."""
+    if seen.environment is None:
+        return
+    for name, value in sorted(seen.wanted.items()):
+        has = seen.environment.get(name)
+        if has == value:
+            continue
+        last = _last(seen, name)
+        if last and last.value == has and _sets(seen, name, value):
+            continue  # overridden() names the file
+        if last and last.value == value:
+            remedy = f"Restart it: systemctl daemon-reload && systemctl restart {seen.unit.name}."
+            where = f"; {last.file} sets it, the process is older"
+        else:
+            remedy = "Run site.yml (playbooks/site.yml): it writes the values and restarts the service once."
+            where = f"; {last.file} sets {last.value!r}" if last else "; no file of the unit sets it"
+        actual = "not set" if has is None else repr(has)
+        yield Finding(
+            SETTING,
+            PROBLEM,
+            f"The running server does not have {name}={value}.",
+            f"process {seen.unit.main_pid}: {name} is {actual}{where}",
+            remedy,
+        )
+
+
+def overridden(seen: Evidence) -> Iterator[Finding]:
+    """A drop-in's variable that a later file sets otherwise. One drop-in over the unit itself is what they are for."""
+    main = {file.path for file in seen.files if file.main}
+    # Of other variables we know nothing, and some hold passwords.
+    judged = {setting.name for setting in seen.settings if setting.name in VARIABLES or setting.name in seen.wanted}
+    for name in sorted(judged):
+        last = _last(seen, name)
+        lost = [each for each in seen.settings if each.name == name and last and each.value != last.value]
+        wanted = seen.wanted.get(name)
+        if not last or not lost or last.value == wanted or (wanted is None and lost[-1].file in main):
+            continue
+        yield Finding(
+            SETTING,
+            WARNING if wanted is None else PROBLEM,
+            f"{last.file} overrides {name}: {last.value} counts, not {lost[-1].value}.",
+            f"{lost[-1].file}: {name}={lost[-1].value}; read later, {last.file}: {name}={last.value}",
+            f"Remove {name} from {last.file}, or set it in ollama_environment; then run site.yml.",
+        )
+
+
+def read_by_nobody(seen: Evidence) -> Iterator[Finding]:
+    """A variable that is dead, misspelt or for another engine, in the process or in the unit's files."""
+    places = dict.fromkeys(seen.has, f"process {seen.unit.main_pid}")
+    places.update({setting.name: setting.file for setting in seen.settings})
+    values = {**seen.has, **{setting.name: setting.value for setting in seen.settings}}
+    for name in sorted(places):
+        problem = variable_problem(name, seen.engine)
+        if problem:
+            what, _, hint = problem.partition(". ")
+            last = _last(seen, name)
+            take = f"Take it out of {last.file}." if last else NOT_IN_A_FILE
+            value = "(not shown)" if _SECRET.search(name) else values[name]
+            yield Finding(
+                SETTING,
+                PROBLEM,
+                f"{what.rstrip('.')}.",
+                f"{places[name]}: {name}={value}",
+                f"{hint} {take}".strip(),
+            )
+
+
+def replaced_by_default(seen: Evidence) -> Iterator[Finding]:
+    """A value that the server cannot read and silently replaces."""
+    for name, value in sorted(seen.has.items()):
+        if name not in VARIABLES or not clean(value):
+            continue
+        try:
+            check_variable(name, clean(value))
+        except InvalidInput as error:
+            said = [line.text for line in seen.current if "invalid environment variable" in line.text]
+            line = next((text for text in said if f"key={name} " in text), "")
+            yield Finding(
+                SETTING,
+                PROBLEM,
+                f"The server cannot read {name}={value} and uses a default in its place.",
+                brief(line) or f"process {seen.unit.main_pid}: {name}={value}",
+                error.remedy,
+            )
+
+
+def needs_reload(seen: Evidence) -> Iterator[Finding]:
+    """Files that systemd has not read."""
+    unread = ", ".join(file.path for file in seen.files if file.unread)
+    if seen.unit.need_daemon_reload or unread:
+        yield Finding(
+            SETTING,
+            PROBLEM,
+            f"The files of {seen.unit.name} were changed without telling systemd.",
+            "systemctl show: NeedDaemonReload=yes" + (f"; not read yet: {unread}" if unread else ""),
+            f"Run systemctl daemon-reload && systemctl restart {seen.unit.name}.",
+        )
+
+
+def older_than_its_files(seen: Evidence) -> Iterator[Finding]:
+    """A process that was started before its unit's files were written."""
+    if not seen.unit.running or not seen.unit.started:
+        return
+    newer = [file for file in seen.files if not file.unread and file.changed > seen.unit.started + CLOCK_SLACK]
+    if newer:
+        newest = max(newer, key=lambda file: file.changed)
+        yield Finding(
+            SETTING,
+            WARNING,
+            f"The server was started before {newest.path} was changed, so it does not know what that says.",
+            f"process {seen.unit.main_pid} is {newest.changed - seen.unit.started:.0f} s older than {newest.path}",
+            f"Restart it: systemctl daemon-reload && systemctl restart {seen.unit.name}.",
+        )
+
+
+def too_old_for_parallel(seen: Evidence) -> Iterator[Finding]:
+    """A release that answers one request at a time whatever it is told."""
+    if not seen.engine.knows_parallel:
+        yield Finding(
+            SETTING,
+            PROBLEM,
+            f"{seen.engine} does not know OLLAMA_NUM_PARALLEL and answers one request at a time.",
+            f"version {seen.version or seen.engine}",
+            "Set ollama_version to a current release and run site.yml.",
+        )
+
+
+def fewer_slots(seen: Evidence) -> Iterator[Finding]:
+    """A model that was loaded with fewer slots than the process was told to use."""
+    last = {load.model: load for load in seen.loads if load.parallel}
+    for load in last.values():
+        if load.parallel < seen.parallel:
+            yield Finding(
+                SETTING,
+                PROBLEM,
+                f"{load.label} answers {load.parallel} at a time, though OLLAMA_NUM_PARALLEL is {seen.parallel}.",
+                brief(load.line[-250:]),
+                "The server forces embedding models and some families (mllama, qwen3vl, qwen35, qwen3next, lfm2, "
+                "nemotron_h) to one at a time: put more hosts behind the gateway for it, or use another model.",
+            )
+
+
+def _last(seen: Evidence, name: str) -> Setting | None:
+    return next((setting for setting in reversed(seen.settings) if setting.name == name), None)
+
+
+def _sets(seen: Evidence, name: str, value: str) -> bool:
+    return any(setting.name == name and setting.value == value for setting in seen.settings)
+
+
+DETECTORS = (
+    overridden,
+    not_in_process,
+    read_by_nobody,
+    replaced_by_default,
+    needs_reload,
+    older_than_its_files,
+    too_old_for_parallel,
+    fewer_slots,
+)

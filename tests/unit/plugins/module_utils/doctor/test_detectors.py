@@ -1,0 +1,611 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Every detector: what must make it speak, with the words that a person needs, and what must not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor import memory, running, settings, speed
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.diagnosis import (
+    DETECTORS,
+    Detector,
+    checked,
+    diagnose,
+    healthy,
+)
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import (
+    Evidence,
+    Loaded,
+    Process,
+    Runner,
+    Setting,
+    UnitFile,
+)
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding import (
+    MEMORY,
+    PROBLEM,
+    SETTING,
+    SEVERITIES,
+    SLOW,
+    STOPPED,
+    SYMPTOMS,
+    WARNING,
+    Finding,
+)
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Gpu
+from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Unit, parse_unit
+from doctor_evidence import (
+    FIXTURES,
+    GIB,
+    HAS,
+    HEALTHY,
+    LOCAL,
+    MIB,
+    RUNNING,
+    STARTED,
+    TUNING,
+    UNIT,
+    WANTED,
+    read,
+    said,
+)
+
+Changes = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What differs from the healthy host, and what is then found: symptom, severity, words in the finding."""
+
+    detector: Detector
+    changes: Changes
+    symptom: str
+    severity: str
+    words: tuple[str, ...]
+    silent: tuple[Changes, ...] = field(default=({},))  # what must yield nothing
+
+
+def has(**changes: str) -> dict[str, str]:
+    return {**HAS, **changes}
+
+
+def unit(name: str) -> Unit:
+    return parse_unit((FIXTURES / "systemd/252" / name).read_text(encoding="utf-8"))
+
+
+def after(**changes: Any) -> Changes:
+    return {"after": replace(HEALTHY.after, **changes)}
+
+
+def hardware(**changes: Any) -> Changes:
+    assert HEALTHY.hardware
+    return {"hardware": replace(HEALTHY.hardware, **changes)}
+
+
+TIGHT: Changes = {"memory_free": 500 * MIB, "memory_limit": 16 * GIB}
+F16 = (Loaded("gemma3:270m-it-fp16", "F16", 600 * MIB, 0),)
+GPU = Gpu("nvidia", "NVIDIA L4", 24576)
+DOWN: Changes = {"environment": None, "runners": (), "loaded": (), "version": "", "api_problem": "refused"}
+OVERRIDE = (*HEALTHY.settings, Setting(LOCAL, "OLLAMA_NUM_PARALLEL", "1"))
+# A real load by 0.34 of a model whose family is forced to one slot differs in this number only.
+ONE_SLOT = tuple(
+    replace(line, text=line.text.replace("-c 4096 -np 2", "-c 2048 -np 1")) for line in read("0.34.0-reloads.txt")
+)
+BY_SIGNAL = said('level=WARN msg="llama-server process no longer running" sys=9 string="signal: killed"')
+# In the words of systemd 252's src/core/service.c and of Linux's mm/oom_kill.c.
+OOM_UNIT = said("ollama.service: A process of this unit has been killed by the OOM killer.")
+OOM_KERNEL = said(
+    "Memory cgroup out of memory: Killed process 450 (llama-server) total-vm:4194304kB, anon-rss:3145728kB"
+)
+
+CASES = [
+    Case(
+        settings.not_in_process,
+        {"environment": {"OLLAMA_NUM_PARALLEL": "2", "LLAMA_ARG_THREADS": "4"}},
+        SETTING,
+        PROBLEM,
+        ("LLAMA_ARG_CACHE_RAM=512", "process 402: LLAMA_ARG_CACHE_RAM is not set", TUNING, "restart ollama.service"),
+        ({}, {"environment": None}),
+    ),
+    Case(
+        settings.not_in_process,
+        {"environment": has(OLLAMA_NUM_PARALLEL="1"), "settings": ()},
+        SETTING,
+        PROBLEM,
+        ("OLLAMA_NUM_PARALLEL is '1'", "no file of the unit sets it", "site.yml"),
+        # The file that has the last word is named by overridden().
+        ({"environment": has(OLLAMA_NUM_PARALLEL="1"), "settings": OVERRIDE},),
+    ),
+    Case(
+        settings.overridden,
+        {"settings": OVERRIDE},
+        SETTING,
+        PROBLEM,
+        (f"{LOCAL} overrides OLLAMA_NUM_PARALLEL: 1 counts, not 2", f"Remove OLLAMA_NUM_PARALLEL from {LOCAL}"),
+        # What is wanted wins; a drop-in that changes what the unit itself says is what drop-ins are for.
+        (
+            {},
+            {"settings": (Setting(UNIT, "OLLAMA_NUM_PARALLEL", "1"), *HEALTHY.settings)},
+            {
+                "settings": (
+                    Setting(TUNING, "HTTPS_PROXY", "http://a:secret@proxy"),
+                    Setting(LOCAL, "HTTPS_PROXY", "http://b:secret@proxy"),
+                    Setting(UNIT, "OLLAMA_HOST", "127.0.0.1"),
+                    Setting(LOCAL, "OLLAMA_HOST", "0.0.0.0"),  # noqa: S104  # a value, nobody listens
+                )
+            },
+        ),
+    ),
+    Case(
+        settings.overridden,
+        {"settings": (Setting(TUNING, "OLLAMA_DEBUG", "0"), Setting(LOCAL, "OLLAMA_DEBUG", "1"))},
+        SETTING,
+        WARNING,
+        (LOCAL, "OLLAMA_DEBUG"),
+    ),
+    Case(
+        settings.read_by_nobody,
+        {
+            "environment": has(OLLAMA_NUM_PARALEL="4"),
+            "settings": (*HEALTHY.settings, Setting(LOCAL, "OLLAMA_NUM_PARALEL", "4")),
+        },
+        SETTING,
+        PROBLEM,
+        ("OLLAMA_NUM_PARALEL", f"{LOCAL}: OLLAMA_NUM_PARALEL=4", "Did you mean OLLAMA_NUM_PARALLEL?"),
+        ({}, {"environment": has(PATH="/usr/bin", OLLAMA_DEBUG="1")}),
+    ),
+    Case(
+        settings.read_by_nobody,
+        {"environment": has(OLLAMA_API_KEY="hunter2")},
+        SETTING,
+        PROBLEM,
+        ("process 402: OLLAMA_API_KEY=(not shown)", "No file of the unit sets it"),
+    ),
+    Case(
+        settings.read_by_nobody,
+        {"environment": has(OLLAMA_NUM_GPU="0")},
+        SETTING,
+        PROBLEM,
+        ("OLLAMA_NUM_GPU is read by no current Ollama", "process 402: OLLAMA_NUM_GPU=0", "num_gpu"),
+    ),
+    Case(
+        settings.replaced_by_default,
+        {"environment": has(OLLAMA_NUM_PARALLEL="four"), "journal": read("0.34.0-malformed.txt")},
+        SETTING,
+        PROBLEM,
+        ("OLLAMA_NUM_PARALLEL=four", "invalid environment variable, using default", "a whole number, 1 or more"),
+        # The server takes white space and quotes off itself, and an empty value is none.
+        ({}, {"environment": has(OLLAMA_NUM_PARALLEL=' "4" ', OLLAMA_MAX_QUEUE="")}),
+    ),
+    Case(
+        settings.replaced_by_default,
+        {"environment": has(OLLAMA_KEEP_ALIVE="90x")},
+        SETTING,
+        PROBLEM,
+        ("process 402: OLLAMA_KEEP_ALIVE=90x", "a duration such as"),
+    ),
+    Case(
+        settings.needs_reload,
+        {"unit": unit("need-reload.txt"), "files": (*HEALTHY.files, UnitFile(LOCAL, STARTED + 9, unread=True))},
+        SETTING,
+        PROBLEM,
+        ("NeedDaemonReload=yes", f"not read yet: {LOCAL}", "systemctl daemon-reload"),
+        ({}, {"unit": unit("reloaded.txt")}),
+    ),
+    Case(
+        settings.older_than_its_files,
+        {"files": (*HEALTHY.files, UnitFile(LOCAL, STARTED + 90))},
+        SETTING,
+        WARNING,
+        (LOCAL, "90 s older", "restart ollama.service"),
+        ({}, {"files": (UnitFile(LOCAL, STARTED + 0.5),)}, {"files": (UnitFile(LOCAL, STARTED + 90, unread=True),)}),
+    ),
+    Case(
+        settings.too_old_for_parallel,
+        {"version": "0.1.20"},
+        SETTING,
+        PROBLEM,
+        ("Ollama 0.1.20 does not know OLLAMA_NUM_PARALLEL", "ollama_version"),
+        ({}, {"version": "0.24.0"}, {"version": "strange"}),
+    ),
+    Case(
+        settings.fewer_slots,
+        {"journal": ONE_SLOT},
+        SETTING,
+        PROBLEM,
+        ("gemma3:270m answers 1 at a time, though OLLAMA_NUM_PARALLEL is 2", "-np 1", "qwen3vl"),
+        ({}, {"journal": read("0.34.0-reloads.txt")}, {"journal": read("0.24.0-reloads.txt")}),
+    ),
+    Case(
+        settings.fewer_slots,
+        {"journal": read("0.24.0-reloads.txt"), "environment": has(OLLAMA_NUM_PARALLEL="4")},
+        SETTING,
+        PROBLEM,
+        ("Gemma 3 270m answers 2 at a time", "Parallel:2"),
+    ),
+    Case(
+        memory.refused,
+        {"journal": read("0.24.0-memory.txt"), "environment": has(OLLAMA_NUM_PARALLEL="300")},
+        MEMORY,
+        PROBLEM,
+        (
+            "model requires more system memory (40.3 GiB) than is available (21.0 GiB), once",
+            "Lower OLLAMA_NUM_PARALLEL from 300 to 150",
+            "shorten OLLAMA_KEEP_ALIVE from 24h to 5m",
+        ),
+        ({}, {"journal": read("0.24.0-reloads.txt")}),
+    ),
+    Case(
+        memory.not_allocated,
+        {"journal": said("ggml_backend_cuda_buffer_type_alloc_buffer: cudaMalloc failed: out of memory")},
+        MEMORY,
+        PROBLEM,
+        ("cudaMalloc failed",),
+        ({}, {"journal": read("0.34.0-reloads.txt")}),
+    ),
+    Case(
+        memory.killed,
+        {"journal": OOM_UNIT, "kernel": OOM_KERNEL, "unit": replace(RUNNING, result="oom-kill"), **after(oom_kills=2)},
+        MEMORY,
+        PROBLEM,
+        ("killed by the OOM killer", "Killed process 450", "Result=oom-kill", "since the group was made: 2"),
+        ({}, {"kernel": said("Out of memory: Killed process 77 (java) total-vm:1kB")}, {"journal": ONE_SLOT[:40]}),
+    ),
+    Case(memory.killed, after(oom_kills=1), MEMORY, PROBLEM, ("ollama.service/: processes killed",)),
+    Case(
+        memory.killed,
+        {"journal": read("0.24.0-reloads.txt")},
+        MEMORY,
+        WARNING,
+        ("signal: killed", "If nobody did it by hand"),
+    ),
+    # As a container shows it that shares one group with all its processes.
+    Case(
+        memory.killed,
+        after(oom_kills=1, memory_group="/sys/fs/cgroup/memory"),
+        MEMORY,
+        WARNING,
+        ("another process", "/sys/fs/cgroup/memory/"),
+    ),
+    Case(
+        memory.killed,
+        {"journal": BY_SIGNAL, **after(oom_kills=1, memory_group="/sys/fs/cgroup/memory")},
+        MEMORY,
+        PROBLEM,
+        ("signal: killed", "/sys/fs/cgroup/memory/"),
+    ),
+    Case(
+        memory.at_the_limit,
+        {**TIGHT, **after(limit_hits=60)},
+        MEMORY,
+        PROBLEM,
+        ("500 MiB of 16.0 GiB left", "60 times in all and 50 times in 1 s", "MemoryMax="),
+        # Reading model files fills the page cache up to the limit, which hurts nobody.
+        ({}, after(limit_hits=10)),
+    ),
+    Case(memory.at_the_limit, after(high_hits=3), MEMORY, WARNING, ("slowed down 3 times",)),
+    Case(
+        memory.in_swap,
+        {"service_swap": 200 * MIB},
+        MEMORY,
+        PROBLEM,
+        ("200 MiB", "430 MiB"),
+        ({}, {"service_swap": 10 * MIB}),
+    ),
+    Case(
+        memory.less_than_predicted,
+        {"predicted_mb": 4000, "memory_free": 2 * GIB},
+        MEMORY,
+        PROBLEM,
+        ("predicted 4000 MiB; 2048 MiB free, 430 MiB used by it now",),
+        ({}, {"predicted_mb": None}, {"predicted_mb": 2400, "memory_free": 2 * GIB}),
+    ),
+    Case(
+        memory.kept_for_nobody,
+        TIGHT,
+        MEMORY,
+        WARNING,
+        ("gemma3:270m stays in memory", "60 minutes", "OLLAMA_KEEP_ALIVE=24h"),
+        (
+            {},
+            {**TIGHT, "environment": has(OLLAMA_KEEP_ALIVE="5m")},
+            {**TIGHT, "journal": said('[GIN] x | 200 | 1s | 127.0.0.1 | POST     "/api/chat"', time=STARTED + 3500)},
+        ),
+    ),
+    Case(
+        memory.several_models,
+        {**TIGHT, "loaded": (*HEALTHY.loaded, *F16)},
+        MEMORY,
+        WARNING,
+        ("2 models are in memory at once: gemma3:270m, gemma3:270m-it-fp16", "OLLAMA_MAX_LOADED_MODELS"),
+        ({}, TIGHT, {"loaded": (*HEALTHY.loaded, *F16)}),
+    ),
+    Case(
+        memory.cache_without_limit,
+        {"environment": {"OLLAMA_NUM_PARALLEL": "2"}, "memory_free": 4 * GIB},
+        MEMORY,
+        PROBLEM,
+        ("up to 8192 MiB", "LLAMA_ARG_CACHE_RAM is not set", "4096 MiB left"),
+        ({}, {"environment": {}, "version": "0.24.0"}, DOWN),
+    ),
+    Case(memory.cache_without_limit, {"environment": {}}, MEMORY, WARNING, ("up to 8192 MiB",)),
+    Case(
+        memory.cache_without_limit,
+        {"environment": has(LLAMA_ARG_CACHE_RAM="-1")},
+        MEMORY,
+        PROBLEM,
+        ("without a limit",),
+    ),
+    Case(
+        speed.competitors,
+        {"processes": (Process(77, "python3", 3.5, 9 * MIB), Process(78, "cron", 0.0, MIB))},
+        SLOW,
+        PROBLEM,
+        ("python3 (process 77)", "350% of a CPU over 1 s, 9 MiB"),
+        ({}, {"processes": (Process(78, "cron", 0.1, MIB),)}),
+    ),
+    Case(
+        speed.competitors,
+        {"processes": (Process(77, "java /opt/app.jar", 0.05, 6 * GIB),)},
+        SLOW,
+        WARNING,
+        ("java /opt/app.jar (process 77) competes with the server for memory", "6144 MiB"),
+    ),
+    Case(
+        speed.throttled,
+        after(periods=100, throttled=60),
+        SLOW,
+        WARNING,
+        ("throttled in 60 of the last 100 periods", "CPUQuota="),
+        ({}, after(periods=100, throttled=10), after(periods=3, throttled=3)),
+    ),
+    # Measured: a quota of one CPU on two cores, two threads: a third of the speed is lost.
+    Case(
+        speed.too_many_threads,
+        {"runners": (Runner(450, ("llama-server", "-t", "2"), HAS),), **hardware(cpu_quota=1.0)},
+        SLOW,
+        PROBLEM,
+        ("2 threads on what is worth 1 CPU.", "quota 1 CPU", "Set LLAMA_ARG_THREADS to 1"),
+        ({}, {"runners": (), "environment": HAS}),
+    ),
+    Case(
+        speed.too_many_threads,
+        {"journal": read("0.24.0-reloads.txt"), "version": "0.24.0", "runners": (), **hardware(cpu_quota=1.0)},
+        SLOW,
+        PROBLEM,
+        ("2 threads", "the model parameter num_thread to 1"),
+        ({"journal": read("0.24.0-reloads.txt"), "version": "0.24.0", "runners": (), **hardware(cpu_quota=1.5)},),
+    ),
+    Case(
+        speed.too_many_threads,
+        {"runners": (Runner(450, ("llama-server",), has(LLAMA_ARG_THREADS="6")),)},
+        SLOW,
+        WARNING,
+        ("6 threads", "physical cores 4"),
+    ),
+    Case(
+        speed.overloaded,
+        {"load_average": 20.0},
+        SLOW,
+        WARNING,
+        ("load average 20.0", "8 CPUs", "4 threads of the model"),
+        ({}, {"load_average": 15.0}),
+    ),
+    Case(
+        speed.stolen,
+        after(steal=320),
+        SLOW,
+        PROBLEM,
+        ("40% of the CPU time was stolen",),
+        ({}, after(steal=8)),
+    ),
+    Case(speed.stolen, after(steal=80), SLOW, WARNING, ("10%",)),
+    Case(
+        speed.faults,
+        after(major_faults=905),
+        SLOW,
+        PROBLEM,
+        ("900 major page faults",),
+        ({}, after(major_faults=20)),
+    ),
+    Case(
+        speed.reloads,
+        {"journal": read("0.34.0-reloads.txt")},
+        SLOW,
+        PROBLEM,
+        ("gemma3:270m was loaded 6 times within 36 s: clients ask with different num_ctx", "1024, 2048 tokens"),
+        # Two loads are a restart; loads of the process before this one are another matter.
+        (
+            {},
+            {"journal": read("0.34.0-malformed.txt")},
+            {"journal": read("0.34.0-reloads.txt"), "unit": replace(RUNNING, started=STARTED + 5000)},
+        ),
+    ),
+    Case(
+        speed.reloads,
+        {"journal": read("0.24.0-reloads.txt"), "version": "0.24.0"},
+        SLOW,
+        PROBLEM,
+        ("loaded 6 times", "1024, 2048 tokens"),
+    ),
+    Case(
+        speed.unquantized,
+        {"loaded": F16, "installed": (("gemma3:270m-it-fp16", "F16"),)},
+        SLOW,
+        WARNING,
+        ("gemma3:270m-it-fp16 is not quantized (F16)", "ollama pull gemma3:270m-it-q8_0"),
+        ({}, {"loaded": (Loaded("m:1", "F16", GIB, GIB),)}),
+    ),
+    Case(
+        speed.not_on_the_gpu,
+        hardware(gpus=(GPU,)),
+        SLOW,
+        PROBLEM,
+        ("gemma3:270m runs on the CPU though the host has a GPU", "size_vram 0 MiB of 300 MiB", "NVIDIA L4"),
+        (
+            {},
+            {**hardware(gpus=(GPU,)), "loaded": (Loaded("m:1", "Q8_0", GIB, GIB),)},
+            {**hardware(gpus=(GPU,)), "environment": has(CUDA_VISIBLE_DEVICES="-1")},
+        ),
+    ),
+    Case(
+        speed.not_on_the_gpu,
+        {**hardware(gpus=(GPU,)), "loaded": (Loaded("m:1", "Q8_0", GIB, GIB // 2),)},
+        SLOW,
+        WARNING,
+        ("m:1 runs partly on the CPU",),
+    ),
+    Case(
+        running.unit_down,
+        {**DOWN, "unit": unit("not-found.txt")},
+        STOPPED,
+        PROBLEM,
+        ("no usable unit", "LoadState=not-found", "site.yml"),
+        ({}, {"unit": replace(RUNNING, active_state="reloading")}),
+    ),
+    Case(
+        running.unit_down,
+        {**DOWN, "unit": replace(RUNNING, active_state="inactive", sub_state="dead", main_pid=0)},
+        STOPPED,
+        PROBLEM,
+        ("ollama.service is stopped.", "systemctl start ollama.service"),
+    ),
+    Case(
+        running.unit_down,
+        {**DOWN, "unit": unit("auto-restart.txt"), "journal": read("port-taken.txt")[:10]},
+        STOPPED,
+        PROBLEM,
+        ("demo.service failed and systemd will try again", "journal: Error: listen tcp"),
+    ),
+    Case(
+        running.restarts,
+        {"unit": replace(RUNNING, restarts=4)},
+        STOPPED,
+        PROBLEM,
+        ("restarted ollama.service 4 times", "NRestarts=4"),
+    ),
+    Case(
+        running.restarts, {"unit": replace(RUNNING, restarts=4), "now": STARTED + 9999}, STOPPED, WARNING, ("4 times",)
+    ),
+    Case(running.restarts, {"unit": replace(RUNNING, restarts=1)}, STOPPED, WARNING, ("once",)),
+    Case(
+        running.port_taken,
+        {
+            **DOWN,
+            "unit": unit("failed.txt"),
+            "journal": read("port-taken.txt")[:10],
+            "port_holder": "ollama (process 9)",
+        },
+        STOPPED,
+        PROBLEM,
+        ("taken by ollama (process 9)", "listen tcp 0.0.0.0:11434: bind: address already in use", "ollama serve"),
+        # In the end it started: that trouble is over.
+        ({}, {"journal": read("port-taken.txt")}),
+    ),
+    Case(
+        running.no_permission,
+        {**DOWN, "unit": unit("failed.txt"), "journal": read("0.34.0-permission.txt")},
+        STOPPED,
+        PROBLEM,
+        ("mkdir /var/lib/ollama/models: permission denied", "chown"),
+    ),
+    Case(
+        running.runner_ended,
+        {"journal": said('level=WARN msg="llama-server process no longer running" sys=11 string="signal: aborted"')},
+        STOPPED,
+        PROBLEM,
+        ("ended unexpectedly (once)", "signal: aborted"),
+        ({}, {"journal": BY_SIGNAL}, {"journal": read("0.34.0-reloads.txt")}),
+    ),
+    Case(
+        running.no_answer,
+        {"api_problem": "No answer from http://127.0.0.1:11434/api/version: timed out."},
+        STOPPED,
+        PROBLEM,
+        ("runs but does not answer", "timed out"),
+        ({}, {**DOWN, "unit": unit("failed.txt")}),
+    ),
+]
+
+
+def run(detector: Detector, changes: Changes) -> list[Finding]:
+    return list(detector(replace(HEALTHY, **changes)))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.detector.__name__)
+def test_detector(case: Case) -> None:
+    found = run(case.detector, case.changes)
+    assert len(found) == 1, found
+    (finding,) = found
+    assert (finding.symptom, finding.severity) == (case.symptom, case.severity)
+    text = f"{finding.what} {finding.evidence} {finding.remedy}"
+    for word in case.words:
+        assert word in text
+    assert finding.what.endswith(".")
+    assert finding.remedy.endswith(".")
+    for changes in case.silent:
+        assert run(case.detector, changes) == []
+
+
+def test_every_detector_is_tried() -> None:
+    assert {case.detector for case in CASES} == set(DETECTORS)
+    for module in (memory, running, settings, speed):
+        assert set(module.DETECTORS) <= set(DETECTORS)
+
+
+def test_a_healthy_host_has_no_finding() -> None:
+    assert diagnose(HEALTHY) == []
+
+
+def test_a_host_of_which_nothing_can_be_read() -> None:
+    """Only that the unit is not there; no detector falls over missing evidence."""
+    found = diagnose(Evidence(unit=Unit("ollama.service")))
+    assert [finding.symptom for finding in found] == [STOPPED]
+    assert not healthy(found)
+    lines = checked(Evidence(unit=Unit("ollama.service")), 24)
+    assert "journal: empty or not readable" in lines
+    assert "environment: no process to read it from" in lines
+
+
+def test_problems_come_first_and_what_stops_the_server_before_all() -> None:
+    seen = replace(
+        HEALTHY, unit=replace(RUNNING, restarts=1), environment=has(OLLAMA_NUM_PARALEL="4"), **after(steal=320)
+    )
+    found = diagnose(seen)
+    assert [(each.severity, each.symptom) for each in found] == [
+        (PROBLEM, SETTING),
+        (PROBLEM, SLOW),
+        (WARNING, STOPPED),
+    ]
+    assert not healthy(found)
+    assert healthy([found[-1]])
+    assert all(each.severity in SEVERITIES and each.symptom in SYMPTOMS for each in found)
+
+
+def test_one_misspelt_variable_does_not_hide_the_wanted_one() -> None:
+    """The guide's problem 1 in its commonest form."""
+    environment = {name: value for name, value in HAS.items() if name != "OLLAMA_NUM_PARALLEL"}
+    found = diagnose(replace(HEALTHY, environment={**environment, "OLLAMA_NUM_PARALEL": "2"}))
+    assert [finding.what for finding in found] == [
+        "The running server does not have OLLAMA_NUM_PARALLEL=2.",
+        "OLLAMA_NUM_PARALEL is not known to be read by any Ollama.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "quantization", "installed", "words"),
+    [
+        ("gpt-oss:20b-fp16", "F16", (), "use gpt-oss:20b-fp16 in Q8_0 rather than F16 (ollama pull gpt-oss:20b-q8_0)"),
+        ("m:7b", "Q8_0", (("m:7b-q4_K_M", "Q4_K_M"),), "m:7b-q4_K_M is installed"),
+        ("m:7b", "Q8_0", (), "see the tags of m that end in q4_K_M"),
+        ("m:7b", "MXFP4", (), "use a smaller model"),
+    ],
+)
+def test_the_next_smaller_quantization(
+    name: str, quantization: str, installed: tuple[tuple[str, str], ...], words: str
+) -> None:
+    seen = replace(HEALTHY, loaded=(Loaded(name, quantization, GIB, 0),), installed=installed, wanted=WANTED)
+    assert words.lower() in memory.remedy(seen).lower()

@@ -1,0 +1,276 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Looking at hosts made of files: control groups of both versions, drop-ins, runners, and hosts that hide things."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor import live
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.diagnosis import checked, diagnose
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import Evidence, Process, Setting
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.gather import Looker
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Completed
+from doctor_evidence import FIXTURES, LOCAL, TUNING, UNIT
+from fake_http import Answer, FakeServer
+
+MIB = 1 << 20
+SHOW = """\
+Id=ollama.service
+LoadState=loaded
+ActiveState=active
+SubState=running
+MainPID=402
+NeedDaemonReload=no
+Result=success
+NRestarts=0
+ExecMainStartTimestamp=Wed 2026-11-25 19:04:02.000000 UTC
+"""
+CGROUP2 = "0::/system.slice/ollama.service\n"
+MOUNT2 = "30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+# As in a container on version 1: systemd's own hierarchy names the unit, the controllers name the container.
+CGROUP1 = "9:name=systemd:/box/system.slice/ollama.service\n4:memory:/box\n2:cpu:/box\n"
+MOUNT1 = """\
+30 1 0:26 /box /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory
+31 1 0:27 /box /sys/fs/cgroup/cpu ro - cgroup cgroup rw,cpu
+32 1 0:28 /box /sys/fs/cgroup/systemd ro - cgroup cgroup rw,name=systemd
+"""
+
+
+class FakeHost:
+    """A host's files below ``root`` and the answers of its commands."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.show, self.journal, self.kernel = SHOW, "", ""
+        self.commands: list[Sequence[str]] = []
+        self.during: Callable[[], None] = lambda: None
+        self.write("/proc/meminfo", "MemTotal: 16777216 kB\nMemAvailable: 12582912 kB\nSwapTotal: 0 kB\n")
+        self.write("/proc/loadavg", "1.50 1.0 1.0 1/200 999\n")
+        self.write("/proc/stat", "cpu  100 0 50 800 0 0 0 50 0 0\ncpu0 1 1\n")
+        self.write("/proc/402/environ", "OLLAMA_NUM_PARALLEL=2\0HOME=/x\0")
+        self.write("/proc/402/status", "Name:\tollama\nVmRSS:\t   30720 kB\nVmSwap:\t       0 kB\n")
+        self.write("/proc/402/task/402/children", "450 \n")
+        self.write("/proc/402/stat", "402 (ollama) S 1 1 1 0 -1 0 10 0 7 0 0 0")
+        self.write("/proc/450/environ", "LLAMA_ARG_THREADS=4\0")
+        self.write("/proc/450/cmdline", "llama-server\0-c\0008192\0-np\0002\0--threads\0003\0")
+        self.write("/proc/450/status", "VmRSS:\t  409600 kB\nVmSwap:\t  102400 kB\n")
+        self.write("/proc/450/stat", "450 (llama server) S 402 1 1 0 -1 0 10 0 40 0 0 0")
+
+    def write(self, path: str, text: str) -> None:
+        place = self.root / path.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+
+    def run(self, command: Sequence[str], timeout: float) -> Completed:
+        self.commands.append(command)
+        if "--property=FragmentPath,DropInPaths" in command:
+            return Completed(0, f"FragmentPath={UNIT}\nDropInPaths={TUNING}\n", "")
+        if command[0] == "systemctl":
+            return Completed(0, self.show, "")
+        text = self.kernel if "--dmesg" in command else self.journal
+        entries = text.splitlines()
+        return Completed(0, "\n".join(entries[::-1] if "--reverse" in command else entries), "")
+
+    def watch(self, seconds: float, is_service: Callable[[int], bool]) -> tuple[Process, ...]:
+        assert is_service(402)
+        assert is_service(450)
+        self.during()
+        return (Process(77, "python3", 1.0, MIB),)
+
+    def look(self, url: str, **options: float) -> Evidence:
+        looker = Looker(
+            root=str(self.root),
+            run=self.run,
+            watch=self.watch,
+            holder=lambda port, is_service: f"port {port}",
+            hardware=lambda: Hardware(8, 8, 8, 8, 8, 8, memory_mb=16384),
+            now=lambda: 1_795_634_000.0,
+        )
+        with Client(url, timeout=5) as client:
+            return looker.look(client, "ollama.service", {"OLLAMA_NUM_PARALLEL": "2"}, **options)  # type: ignore[arg-type]  # an int among the floats
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> FakeHost:
+    return FakeHost(tmp_path)
+
+
+@pytest.fixture
+def answering(server: FakeServer) -> FakeServer:
+    model = {
+        "name": "gemma3:270m",
+        "size": 300,
+        "size_vram": 100,
+        "details": {"quantization_level": "Q4_K_M"},
+    }
+    models = Answer(200, {"models": [model]})
+    server.queue = [Answer(200, {"version": "0.34.0"}), models, models]
+    return server
+
+
+def test_what_the_server_and_its_processes_say(host: FakeHost, answering: FakeServer) -> None:
+    seen = host.look(answering.url)
+    assert answering.log == ["GET /api/version", "GET /api/ps", "GET /api/tags"]
+    assert (seen.version, seen.api_problem, seen.installed) == ("0.34.0", "", (("gemma3:270m", "Q4_K_M"),))
+    (loaded,) = seen.loaded
+    assert (loaded.name, loaded.quantization, loaded.size, loaded.size_vram) == ("gemma3:270m", "Q4_K_M", 300, 100)
+    assert seen.environment == {"OLLAMA_NUM_PARALLEL": "2", "HOME": "/x"}
+    (runner,) = seen.runners
+    assert (runner.pid, runner.option("-np"), runner.environment) == (450, 2, {"LLAMA_ARG_THREADS": "4"})
+    assert seen.threads == 3  # the command line has the last word
+    assert (seen.service_rss, seen.service_swap) == (430 * MIB, 100 * MIB)
+    assert (seen.load_average, seen.memory_limit, seen.memory_free) == (1.5, 16384 * MIB, 12288 * MIB)
+    assert seen.port_holder == f"port {answering.url.rpartition(':')[2]}"
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_counters_of_control_groups(host: FakeHost, answering: FakeServer, version: int) -> None:
+    own, cpu = ("/sys/fs/cgroup/memory", "/sys/fs/cgroup/cpu")
+    if version == 2:
+        own = cpu = "/sys/fs/cgroup/system.slice/ollama.service"
+    host.write("/proc/402/cgroup", CGROUP2 if version == 2 else CGROUP1)
+    host.write("/proc/self/mountinfo", MOUNT2 if version == 2 else MOUNT1)
+
+    def counters(oom: int, hits: int, throttled: int, steal: int, faults: int) -> None:
+        if version == 2:
+            host.write(f"{own}/memory.events", f"low 0\nhigh 3\nmax {hits}\noom 1\noom_kill {oom}\n")
+            host.write(f"{own}/memory.max", f"{1024 * MIB}\n")
+            host.write(f"{own}/memory.current", f"{1000 * MIB}\n")
+            host.write(f"{own}/memory.stat", f"inactive_file {100 * MIB}\n")
+        else:
+            # Recorded in a container of Debian 12.
+            host.write(f"{own}/memory.oom_control", f"oom_kill_disable 0\nunder_oom 0\noom_kill {oom}\n")
+            host.write(f"{own}/memory.failcnt", f"{hits}\n")
+            host.write(f"{own}/memory.limit_in_bytes", f"{1024 * MIB}\n")
+            host.write(f"{own}/memory.usage_in_bytes", f"{1000 * MIB}\n")
+            host.write(f"{own}/memory.stat", f"total_inactive_file {100 * MIB}\n")
+        host.write(f"{cpu}/cpu.stat", f"nr_periods 100\nnr_throttled {throttled}\nthrottled_usec 5\n")
+        host.write("/proc/stat", f"cpu  100 0 50 800 0 0 0 {steal} 0 0\n")
+        host.write("/proc/450/stat", f"450 (llama server) S 402 1 1 0 -1 0 10 0 {faults} 0 0 0")
+
+    counters(0, 5, 10, 50, 40)
+    host.during = lambda: counters(2, 9, 30, 60, 90)
+    seen = host.look(answering.url)
+    assert seen.before.memory_group == seen.after.memory_group == own
+    assert (seen.before.oom_kills, seen.after.oom_kills) == (0, 2)
+    assert (seen.before.limit_hits, seen.after.limit_hits) == (5, 9)
+    assert seen.after.high_hits == (3 if version == 2 else 0)
+    assert (seen.after.cpu_group, seen.after.periods) == (cpu, 100)
+    assert (seen.before.throttled, seen.after.throttled) == (10, 30)
+    assert (seen.after.steal - seen.before.steal, seen.after.ticks - seen.before.ticks) == (10, 10)
+    assert (seen.before.major_faults, seen.after.major_faults) == (47, 97)
+    assert (seen.memory_limit, seen.memory_free) == (1024 * MIB, 124 * MIB)
+
+
+def test_unit_files_in_the_order_in_which_systemd_reads_them(host: FakeHost, answering: FakeServer) -> None:
+    host.write(
+        UNIT,
+        '[Service]\nEnvironment="A=1 one" B=2 \\\n  C=3\n'
+        "EnvironmentFile=-/etc/default/ollama\nEnvironmentFile=-/etc/none\n",
+    )
+    host.write("/etc/default/ollama", '# no\n; no\nB="from file"\n')
+    host.write(TUNING, "[Service]\nEnvironment=B=5%%\nEnvironment='open\n")
+    host.write(LOCAL, "[Service]\nEnvironment=B=unread\n")
+    seen = host.look(answering.url)
+    assert seen.settings == (
+        Setting(UNIT, "A", "1 one"),
+        Setting(UNIT, "B", "2"),
+        Setting(UNIT, "C", "3"),
+        Setting(TUNING, "B", "5%"),
+        Setting("/etc/default/ollama", "B", "from file"),
+    )
+    assert [(file.path, file.main, file.unread) for file in seen.files] == [
+        (UNIT, True, False),
+        (TUNING, False, False),
+        (LOCAL, False, True),
+    ]
+    host.write(TUNING, "[Service]\nEnvironment=\nEnvironment=D=4\n")
+    answering.queue = [Answer(500)]
+    assert [each.name for each in host.look(answering.url).settings] == ["D", "B"]
+
+
+def test_the_journals_are_bounded(host: FakeHost, answering: FakeServer) -> None:
+    host.journal = (FIXTURES / "journals/0.34.0-reloads.txt").read_text(encoding="utf-8")
+    host.kernel = (
+        "1795633900.1 a kernel: Memory cgroup out of memory: Killed process 450 (llama-server)\n"
+        "1795633900.2 a kernel: something else\n"
+    )
+    seen = host.look(answering.url, hours=2)
+    journal, kernel = (command for command in host.commands if command[0] == "journalctl")
+    # With --since alone systemd 252 gives the oldest 2000 lines (measured).
+    assert {"--unit=ollama.service", "--since=@1795626800", "--lines=2000", "--reverse"} <= set(journal)
+    assert [line.time for line in seen.journal] == sorted(line.time for line in seen.journal)
+    assert "--dmesg" in kernel
+    assert len(seen.loads) == 6
+    assert [line.text for line in seen.kernel] == ["Memory cgroup out of memory: Killed process 450 (llama-server)"]
+
+
+def test_a_server_that_does_not_answer(host: FakeHost, closed_port: int) -> None:
+    seen = host.look(f"http://127.0.0.1:{closed_port}")
+    assert "refused" in seen.api_problem
+    assert "ollama.service runs but does not answer." in [finding.what for finding in diagnose(seen)]
+    assert any(line.startswith("API: No answer") for line in checked(seen, 24))
+
+
+def test_a_stopped_server_on_a_host_that_hides_things(host: FakeHost, closed_port: int) -> None:
+    host.show = "Id=ollama.service\nLoadState=loaded\nActiveState=inactive\nSubState=dead\nMainPID=0\n"
+    run = host.run
+
+    def fail(command: Sequence[str], timeout: float) -> Completed:
+        if command[0] == "journalctl" or "--property=FragmentPath,DropInPaths" in command:
+            raise InvalidInput("it cannot be run")
+        return run(command, timeout)
+
+    def unknown() -> Hardware:
+        raise OllamaError("The size of memory cannot be read.")
+
+    looker = Looker(str(host.root), fail, lambda seconds, ours: (), lambda port, ours: "", unknown)
+    with Client(f"http://127.0.0.1:{closed_port}") as client:
+        seen = looker.look(client, "ollama.service", {})
+    assert (seen.environment, seen.journal, seen.files, seen.hardware) == (None, (), (), None)
+    assert [finding.what for finding in diagnose(seen)] == ["ollama.service is stopped."]
+
+
+# --- the live host ------------------------------------------------------------------------------------------------
+
+
+def test_a_busy_process_of_this_host() -> None:
+    secret = "while True: pass  # hunter2"  # noqa: S105  # to see that it does not get into the result
+    busy = subprocess.Popen([sys.executable, "-c", secret])
+    try:
+        time.sleep(0.2)
+        seen = {process.pid: process for process in live.watch_processes(0.5, lambda pid: False)}
+        assert seen[busy.pid].cpu > 0.1
+        assert seen[busy.pid].command == Path(sys.executable).name
+        assert seen[busy.pid].rss > MIB
+        assert os.getpid() not in seen
+        assert busy.pid not in {each.pid for each in live.watch_processes(0.01, lambda pid: pid == busy.pid)}
+    finally:
+        busy.kill()
+        busy.wait()
+
+
+def test_who_listens(server: FakeServer, closed_port: int) -> None:
+    port = int(server.url.rpartition(":")[2])
+    assert f"(process {os.getpid()})" in live.port_holder(port, lambda pid: False)
+    assert live.port_holder(port, lambda pid: True) == ""
+    assert live.port_holder(closed_port, lambda pid: False) == ""
+
+
+def test_a_process_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(self: psutil.Process) -> None:
+        raise psutil.NoSuchProcess(self.pid)
+
+    monkeypatch.setattr(psutil.Process, "cpu_times", ended)
+    assert live.watch_processes(0.01, lambda pid: False) == ()
