@@ -29,7 +29,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, to_int
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.memory import read_memory
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
-from ansible_collections.llmops.ollama.plugins.module_utils.health import Installed, read_environ
+from ansible_collections.llmops.ollama.plugins.module_utils.health import Installed
+from ansible_collections.llmops.ollama.plugins.module_utils.runner import read_environ
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import (
     QUERY_SECONDS,
     Run,

@@ -85,6 +85,8 @@ def test_the_engines_defaults_exceed_the_same_host(host: Host, model: str) -> No
     result = load(host, model)
     assert result["kills"] >= 1, result
     assert result["answered"] < PROMPTS
+    findings = host.ansible("llmops.ollama.doctor", check=False)["findings"]
+    assert "out of memory" in [finding["symptom"] for finding in findings], findings
 
 
 def test_the_tuned_server_is_back(host: Host, model: str) -> None:

@@ -134,6 +134,8 @@ def test_a_plan_says_what_does_not_fit_and_what_is_not_known() -> None:
     lines = plan_summary({"a": {"ollama_tuning": too_large}, "b": {"ollama_tuning": unknown}}).splitlines()
     assert lines[2].split()[-1] == "NO"
     assert lines[3].split()[-2:] == ["?", "?"]
+
+
 def test_the_doctor_speaks_under_the_guides_headings() -> None:
     """Problems of one kind stand together, each with its evidence and what to do, and nothing runs off the screen."""
 
