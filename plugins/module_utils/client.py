@@ -99,6 +99,10 @@ class Client:
         """
         return self._stream("/api/pull", {"model": model, "insecure": insecure, "stream": True}, timeout)
 
+    def create(self, request: Mapping[str, Any], timeout: float | None = None) -> Generator[Json, None, None]:
+        """Make a model (``model``, ``from``, ``parameters``, ...); yields the server's progress objects."""
+        return self._stream("/api/create", dict(request, stream=True), timeout)
+
     def generate(self, request: Mapping[str, Any]) -> Generator[Json, None, None]:
         """Generate text; yields one object per token, the last with ``done`` and the server's counters."""
         return self._stream("/api/generate", dict(request, stream=True))

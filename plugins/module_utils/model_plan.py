@@ -7,12 +7,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import NoSpace, OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
+from ansible_collections.llmops.ollama.plugins.module_utils.model_parameters import Parameters, differing, same_base
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import size_text
 from ansible_collections.llmops.ollama.plugins.module_utils.registry import Layer, Offer, Registry, Source
 
@@ -57,10 +58,11 @@ def distinct_names(texts: Iterable[str]) -> list[ModelName]:
 
 @dataclass(frozen=True)
 class Step:
-    """What happens to one model. ``action`` is ``none``, ``pulled``, ``updated`` or ``removed``.
+    """What happens to one model. ``action`` is ``none``, ``pulled``, ``updated``, ``configured`` or ``removed``.
 
     ``before`` and ``after`` are the model's states, None where it is absent; ``source`` says where a pull gets it and
-    ``missing`` which blobs the server does not have yet. ``warning`` is what the user should know nevertheless.
+    ``missing`` which blobs the server does not have yet. ``parameters`` are set after that. ``warning`` is what the
+    user should know nevertheless.
     """
 
     name: ModelName
@@ -70,6 +72,7 @@ class Step:
     source: Source | None = None
     missing: tuple[Layer, ...] = ()
     warning: str = ""
+    parameters: Parameters = field(default_factory=dict)
 
     @property
     def changed(self) -> bool:
@@ -80,10 +83,17 @@ class Step:
         return sum(blob.size for blob in self.missing)
 
 
-def keep(name: ModelName, model: Model | None, doubt: OllamaError | None = None) -> Step:
-    """Leave a model as it is; ``doubt`` is why it could not be compared with the registry."""
-    warning = f"{name} is installed and stays as it is; it could not be compared. {doubt}" if doubt else ""
-    return Step(name, "none", model, model, warning=warning)
+def keep(name: ModelName, model: Model | None) -> Step:
+    """Leave a model as it is."""
+    return Step(name, "none", model, model)
+
+
+@dataclass(frozen=True)
+class Server:
+    """What the plan asks the server: whether it holds a blob, and what it shows of a model."""
+
+    has_blob: Callable[[str], bool]
+    show: Callable[[str], Mapping[str, Any]] = field(default=lambda name: {})
 
 
 def bring(
@@ -91,25 +101,41 @@ def bring(
     installed: Model | None,
     source: Source,
     registry: Registry,
-    has_blob: Callable[[str], bool],
+    server: Server,
+    parameters: Parameters | None = None,
 ) -> Step:
-    """Have the model that the registry offers now: nothing to do if the installed digest is the same.
+    """Have the model that the registry offers now, with these parameters: nothing to do if the installed one is it.
 
     If the registry cannot tell, an installed model is kept at once; for one that is not, the registry is asked again
-    and its error is raised in the end. ``has_blob`` says whether the server already holds a blob.
+    and its error is raised in the end.
     """
+    wanted = parameters or {}
     patient = installed is None
     try:
         manifest = registry.manifest(source, patient)
-        if installed and manifest.digest == installed.digest:
+        if installed and wanted:
+            show = server.show(str(name))
+            if manifest.digest == installed.digest or same_base(manifest, show):
+                return _configure(name, installed, differing(wanted, show))
+        elif installed and manifest.digest == installed.digest:
             return keep(name, installed)
         offer = registry.offer(source, manifest, patient)
     except OllamaError as error:
         if installed is None:
             raise
-        return keep(name, installed, error)
-    missing = tuple(blob for blob in dict.fromkeys(manifest.blobs) if not has_blob(blob.digest))
-    return Step(name, "updated" if installed else "pulled", installed, Model.of_offer(offer), source, missing)
+        step = _configure(name, installed, differing(wanted, server.show(str(name))) if wanted else {})
+        doubt = f"{name} is installed and stays as it is; it could not be compared. {error}"
+        return replace(step, warning=doubt)
+    missing = tuple(blob for blob in dict.fromkeys(manifest.blobs) if not server.has_blob(blob.digest))
+    action = "updated" if installed else "pulled"
+    return Step(name, action, installed, Model.of_offer(offer), source, missing, parameters=wanted)
+
+
+def _configure(name: ModelName, installed: Model, parameters: Parameters) -> Step:
+    """Give an installed model parameters; its digest is known only afterwards."""
+    if not parameters:
+        return keep(name, installed)
+    return Step(name, "configured", installed, replace(installed, digest=""), parameters=parameters)
 
 
 def remove(name: ModelName, installed: Model | None) -> Step:

@@ -19,6 +19,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     Unreachable,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
+from ansible_collections.llmops.ollama.plugins.module_utils.model_parameters import differing, text
 from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import Model, Step, installed_models
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import Report, Transfer
 from ansible_collections.llmops.ollama.plugins.module_utils.registry import Source
@@ -71,6 +72,24 @@ class Puller:
             return arrived
         self._rename(source.name, step, keep_alias)
         return self._arrived(step, source, step.name)
+
+    def configure(self, step: Step) -> Model:
+        """Give a model that is there the parameters of ``step``; weights are neither copied nor read."""
+        name = str(step.name)
+        self.report(f"{name}: setting {text(step.parameters)}")
+        request = {"model": name, "from": name, "parameters": step.parameters}
+        status = ""
+        with contextlib.closing(self.client.create(request)) as events:
+            for event in events:
+                status = str(event.get("status", ""))
+        left = differing(step.parameters, self.client.show(name)) if status == "success" else step.parameters
+        if left:
+            raise UnexpectedAnswer(
+                f"{name} does not have {text(left)} after the server was told to set it ({status or 'no answer'}).",
+                "Check the parameter's name against the documentation of this Ollama version.",
+                model=name,
+            )
+        return installed_models(self.client.tags())[step.name.key]
 
     def _arrived(self, step: Step, source: Source, *names: ModelName) -> Model:
         """The model that the server has under the first of ``names`` that it knows, if it is the promised one."""

@@ -41,6 +41,13 @@ options:
         lists it too.
     type: str
     default: https://registry.ollama.ai
+  parameters:
+    description:
+      - Parameters that each model of O(name) shall have, over those that it brings along, for example C(num_thread).
+      - Its weights stay as they are. A model whose weights, template and system text are the registry's counts as
+        current, and is given only the parameters that differ.
+    type: dict
+    default: {}
   models_path:
     description:
       - Directory of the server's models on the host that the module runs on (C(OLLAMA_MODELS)). If given, the free
@@ -65,7 +72,7 @@ attributes:
     description: Predicts from the registry's manifest; nothing is pulled or removed.
     support: full
   diff_mode:
-    description: Shows digest, size and quantization before and after, for the models that change.
+    description: Shows digest, size, quantization and new parameters, for the models that change.
     support: full
   platform:
     description: The server may run elsewhere; only O(models_path) must be on the host.
@@ -86,6 +93,12 @@ EXAMPLES = r"""
     registry: http://mirror.example.com:5001
     models_path: /var/lib/ollama/models
 
+- name: Have a model that computes with two threads, for Ollama before 0.30
+  llmops.ollama.model:
+    name: gemma3:270m
+    parameters:
+      num_thread: 2
+
 - name: Remove a model
   llmops.ollama.model:
     name: gpt-oss:20b
@@ -104,10 +117,12 @@ models:
       type: str
       sample: gemma3:270m
     action:
-      description: What was done, V(none), V(pulled), V(updated) or V(removed).
+      description: What was done, V(none), V(pulled), V(updated), V(configured) (parameters only) or V(removed).
       type: str
     digest:
-      description: The sha256 of the model's manifest; null if the model is absent.
+      description:
+        - The sha256 of the model's manifest; null if the model is absent, and empty in check mode if parameters are to
+          be set.
       type: str
     size:
       description: Bytes of the whole model; null if the model is absent.
@@ -140,8 +155,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client, seconds
 from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError, Unreachable
+from ansible_collections.llmops.ollama.plugins.module_utils.model_parameters import Parameters, check, text
 from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import (
     Model,
+    Server,
     Step,
     bring,
     check_space,
@@ -158,6 +175,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "name": {"type": "list", "elements": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "registry": {"type": "str", "default": DEFAULT_URL},
+    "parameters": {"type": "dict", "default": {}},
     "models_path": {"type": "path"},
     "retries": {"type": "int", "default": 3},
     "stall_timeout": {"type": "float", "default": 90.0},
@@ -190,6 +208,7 @@ def plan(module: AnsibleModule, client: Client, registry: Registry) -> list[Step
     """What is to be done, after every check that can be made before."""
     given = module.params
     names = distinct_names(given["name"])
+    parameters = check(given["parameters"])
     server = True
     try:
         installed = installed_models(client.tags())
@@ -211,7 +230,8 @@ def plan(module: AnsibleModule, client: Client, registry: Registry) -> list[Step
                 installed.get(name.key),
                 source,
                 registry,
-                has_blob=lambda digest: digest in coming or (server and client.has_blob(digest)),
+                Server(lambda digest: digest in coming or (server and client.has_blob(digest)), client.show),
+                parameters,
             )
             coming.update(blob.digest for blob in step.missing)
             steps.append(step)
@@ -225,7 +245,10 @@ def plan(module: AnsibleModule, client: Client, registry: Registry) -> list[Step
 
 def carry_out(step: Step, client: Client, puller: Puller, listed: set[str]) -> Model | None:
     if step.source:
-        return puller.install(step, keep_alias=step.source.name.key in listed)
+        model = puller.install(step, keep_alias=step.source.name.key in listed)
+        return puller.configure(step) if step.parameters else model
+    if step.parameters:
+        return puller.configure(step)
     if step.action == "removed":
         client.delete(str(step.name))
     return step.after
@@ -249,15 +272,18 @@ def result(steps: list[Step], rows: list[dict[str, Any]]) -> Result:
         "models": rows,
         "diff": {
             "before": "".join(line(step, step.before) for step in changes),
-            "after": "".join(line(step, step.after) for step in changes),
+            "after": "".join(line(step, step.after, step.parameters) for step in changes),
             "before_header": "models",
             "after_header": "models",
         },
     }
 
 
-def line(step: Step, model: Model | None) -> str:
-    return f"{step.name} {model.digest[:12]} {model.size} bytes {model.quantization}\n" if model else ""
+def line(step: Step, model: Model | None, parameters: Parameters | None = None) -> str:
+    if model is None:
+        return ""
+    more = f" {text(parameters)}" if parameters else ""
+    return f"{step.name} {model.digest[:12]} {model.size} bytes {model.quantization}{more}\n"
 
 
 def main() -> None:

@@ -201,6 +201,8 @@ class FakeOllama(FakeServer):
             return Answer(200, {"models": [self._tag(name) for name in self.models]})
         if request == "POST /api/show" and body["model"] in self.shows:
             return Answer(200, self.shows[body["model"]])
+        if request == "POST /api/create":
+            return Stream(self._create(body))
         if request.startswith("HEAD /api/blobs/"):
             return Answer(200 if request.rpartition("/")[2] in self.blobs else 404)
         if request == "POST /api/copy":
@@ -214,6 +216,17 @@ class FakeOllama(FakeServer):
             fault = self.faults.pop(0) if self.faults else None
             return Stream(self._pull(body["model"], fault), broken=fault == "break")
         return super().answer(request, body)
+
+    def _create(self, body: Json) -> Iterable[Any]:
+        """Another manifest over the same weights, and parameters added to what is shown."""
+        name, parameters = body["model"], body["parameters"]
+        manifest = json.loads(self.models[body["from"]])
+        self.models[name] = json.dumps({**manifest, "parameters": parameters}).encode()
+        show = self.shows.setdefault(name, {})
+        kept = [line for line in show.get("parameters", "").splitlines() if line.split()[0] not in parameters]
+        show["parameters"] = "\n".join([*kept, *(f"{key}    {value}" for key, value in parameters.items())])
+        yield {"status": "writing manifest"}
+        yield {"status": "success"}
 
     def _tag(self, name: str) -> Json:
         manifest = self.models[name]

@@ -16,6 +16,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import Invali
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
 from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import (
     Model,
+    Server,
     Step,
     bring,
     check_space,
@@ -64,7 +65,7 @@ Bring = Callable[..., Step]
 @pytest.fixture
 def decide(registry: FakeRegistry, asker: Registry) -> Bring:
     def decide(installed: Model | None, has_blob: Callable[[str], bool] = has_no_blob) -> Step:
-        return bring(GEMMA, installed, source_of(GEMMA, registry.url), asker, has_blob)
+        return bring(GEMMA, installed, source_of(GEMMA, registry.url), asker, Server(has_blob))
 
     return decide
 

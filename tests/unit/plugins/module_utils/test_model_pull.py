@@ -19,7 +19,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     Unreachable,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
-from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import Step, bring, installed_models
+from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import Server, Step, bring, installed_models
 from ansible_collections.llmops.ollama.plugins.module_utils.model_pull import Puller
 from ansible_collections.llmops.ollama.plugins.module_utils.registry import DEFAULT_URL, Registry, Source, source_of
 from fake_http import Answer, FakeOllama, FakeRegistry, Stream
@@ -42,7 +42,7 @@ class Desk:
     def step(self, name: ModelName = NAME, mirror: bool = True) -> Step:
         source = source_of(name, self.url)
         installed = installed_models(self.client.tags()).get(name.key)
-        step = bring(name, installed, source, self.registry, self.client.has_blob)
+        step = bring(name, installed, source, self.registry, Server(self.client.has_blob))
         if mirror:
             return step
         # As if it came from Ollama's own registry: the same model under the plain name.

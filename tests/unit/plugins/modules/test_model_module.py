@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -240,3 +241,55 @@ def test_an_answer_of_the_server_that_is_none(model: Fleet, ollama: FakeOllama) 
     ollama.queue.append(Answer(200, b"<html>Log in</html>"))
     result = model()
     assert "Check that this address is an Ollama server" in result["msg"]
+
+
+def test_parameters_are_set_once_and_in_place(model: Fleet, ollama: FakeOllama, registry: FakeRegistry) -> None:
+    registry.publish_file("library/gemma3:270m", b"weights")
+    weights = json.loads(registry.manifests["library/gemma3:270m"])["layers"][0]["digest"].replace(":", "-")
+    ollama.shows["gemma3:270m"] = {"modelfile": f"FROM /models/blobs/{weights}", "parameters": "temperature 1"}
+    first = model(parameters={"num_thread": 2}, diff=True)
+    assert [row["action"] for row in first["models"]] == ["pulled"]
+    assert first["diff"]["after"].endswith(" num_thread=2\n")
+    assert ollama.shows["gemma3:270m"]["parameters"] == "temperature 1\nnum_thread    2"
+
+    ollama.log.clear()
+    assert model(parameters={"num_thread": 2})["changed"] is False
+    assert ollama.log == ["GET /api/tags", "POST /api/show"]
+
+    predicted = model(parameters={"num_thread": 3}, check=True)
+    assert [row["action"] for row in predicted["models"]] == ["configured"]
+    assert "POST /api/create" not in ollama.log
+    done = model(parameters={"num_thread": 3})
+    assert [(row["action"], row["bytes"]) for row in done["models"]] == [("configured", 0)]
+    assert len(done["models"][0]["digest"]) == 64
+
+
+def test_without_parameters_a_model_becomes_the_registrys_again(
+    model: Fleet, ollama: FakeOllama, registry: FakeRegistry
+) -> None:
+    digest = registry.publish_file("library/gemma3:270m", b"weights")
+    model(parameters={"num_thread": 2})
+    (row,) = model()["models"]
+    assert (row["action"], row["digest"], row["bytes"]) == ("updated", digest, 0)
+
+
+def test_parameters_are_set_without_the_registry(
+    model: Fleet, ollama: FakeOllama, registry: FakeRegistry, closed_port: int
+) -> None:
+    registry.publish_file("library/gemma3:270m", b"weights")
+    model()
+    ollama.shows["gemma3:270m"] = {}
+    result = model(parameters={"num_gpu": 0}, registry=f"http://127.0.0.1:{closed_port}")
+    assert [row["action"] for row in result["models"]] == ["configured"]
+    assert "could not be compared" in str(result["warnings"])
+
+
+def test_a_parameter_that_the_server_drops_is_an_error(
+    model: Fleet, ollama: FakeOllama, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.publish_file("library/gemma3:270m", b"weights")
+    monkeypatch.setattr(ollama, "_create", lambda body: iter([{"status": "success"}]))
+    ollama.shows["gemma3:270m"] = {}
+    result = model(parameters={"num_thread": 2})
+    assert result["failed"]
+    assert "gemma3:270m does not have num_thread=2" in result["msg"]
