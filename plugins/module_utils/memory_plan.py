@@ -81,12 +81,13 @@ class Levers:
 
 @dataclass(frozen=True)
 class Planned:
-    """One model as it would be loaded, and the memory that it takes."""
+    """One model as it would be loaded, and the memory that it takes; ``calibrated`` by the log of a real load."""
 
     model: Model
     slots: int
     context: int
     memory: ModelMemory
+    calibrated: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for Ansible. Sizes in MiB."""
@@ -96,6 +97,7 @@ class Planned:
             "architecture": shape.architecture,
             "quantization": shape.quantization,
             "source": self.model.source,
+            "calibrated": self.calibrated,
             "slots": self.slots,
             "context": self.context,
             "weights_mb": _mib(memory.weights),
@@ -218,7 +220,13 @@ class Planner:
         prediction = MemoryPrediction(server, tuple(memories[index] for index in order))
         on_gpu = sum(memory.peak - memory.runtime - memory.growth for memory in prediction.models)
         planned = tuple(
-            Planned(model, effective_parallel(load), effective_context(load), memory)
+            Planned(
+                model,
+                effective_parallel(load),
+                effective_context(load),
+                memory,
+                model.blob in self._workload.calibrations,
+            )
             for model, load, memory in zip(self._workload.models, loads, memories)
         )
         gpu = min(on_gpu, self._budget.gpu * MIB)

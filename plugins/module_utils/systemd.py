@@ -165,12 +165,13 @@ class Systemd:
 
     def journal(self, unit: str, since: float, lines: int = 15) -> list[str]:
         """A unit's last log lines since a time (s since the epoch); none where the journal cannot be read."""
-        command = ["journalctl", f"--unit={unit}", f"--since=@{since:.6f}", f"--lines={lines}", "--output=cat"]
+        # In reverse, since with --since systemd 252 counts --lines from the oldest entry on.
+        command = ["journalctl", f"--unit={unit}", f"--since=@{since:.6f}", f"--lines={lines}", "--reverse"]
         try:
-            done = self._run([*command, "--no-pager", "--quiet"], QUERY_SECONDS)
+            done = self._run([*command, "--output=cat", "--no-pager", "--quiet"], QUERY_SECONDS)
         except OllamaError:
             return []
-        return [line.rstrip() for line in done.output.splitlines() if line.strip()]
+        return [line.rstrip() for line in reversed(done.output.splitlines()) if line.strip()]
 
     def properties(self, unit: str, names: Sequence[str]) -> dict[str, str]:
         """Properties of a unit in systemd's own form, name to value; those that it does not know are left out."""

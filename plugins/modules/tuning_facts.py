@@ -182,7 +182,8 @@ ansible_facts:
           description:
             - The memory plan. Sizes are in MiB. C(budget_mb) is what the service may take, C(planned_mb) what it takes
               in the worst case with a margin, C(fits) whether that is within it, and C(advice) what would help.
-            - C(models) lists each model with its C(slots), C(context) and memory, C(peak_mb) in all.
+            - C(models) lists each model with its C(slots), C(context) and memory, C(peak_mb) in all. C(calibrated) says
+              that the log of a real load corrected the prediction.
           type: dict
           sample:
             budget_mb: 29492
@@ -198,6 +199,7 @@ ansible_facts:
                 architecture: llama
                 quantization: Q4_K_M
                 source: registry
+                calibrated: false
                 slots: 4
                 context: 4096
                 weights_mb: 4685

@@ -223,7 +223,8 @@ def _memory(memory: Mapping[str, Any] | None) -> list[str]:
         sizes = ", ".join(f"{label} {model[f'{key}_mb']}" for label, key in parts)
         name = f"{model['name']} {model['quantization']}".strip()
         slots = f"{model['slots']} x {model['context']} tokens"
-        lines.append(f"    {name}, {slots}: {model['peak_mb']} MiB")
+        how = ", with sizes from the log of its last load" if model.get("calibrated") else ""
+        lines.append(f"    {name}, {slots}: {model['peak_mb']} MiB{how}")
         lines.append(f"      {sizes}")
     return lines
 

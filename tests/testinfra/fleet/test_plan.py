@@ -18,6 +18,7 @@ def test_a_plan_changes_nothing_and_shows_the_memory(run_playbook: RunPlaybook) 
     assert "memory in the worst case:" in output
     assert output.count("changed=0") == output.count("changed="), output
     assert "3072 MiB 1266 MiB yes" in output
+    assert "MiB, with sizes from the log of its last load" in output
 
 
 def test_a_plan_says_what_would_not_fit(run_playbook: RunPlaybook) -> None:

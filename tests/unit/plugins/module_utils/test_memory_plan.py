@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import Engine
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.load_log import Calibration
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB
-from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import Workload, requantized
+from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import (
+    Workload,
+    calibrations,
+    requantized,
+)
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Model
 from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import Layer, ModelShape, from_server
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy
@@ -275,6 +280,31 @@ def test_a_real_load_corrects_the_prediction() -> None:
     )
     assert planned == other == LLAMA_8B.weight_bytes
     assert heavier == pytest.approx(1.1 * planned)
+
+
+LOGS = Path(__file__).parents[2] / "fixtures/logs"
+BLOB = "sha256-8b90dc09855b7fc6fe7d3bec8afbe0e27541fa3ed72eb0b3b2ea0e56f3b47d88"
+
+
+@pytest.mark.parametrize(
+    ("log", "engine", "blob", "known"),
+    [
+        ("llama-server-0.34.0-gemma3-p2-4096-q8_0", "0.34.0", BLOB, True),
+        ("ollama-engine-0.24.0-gemma3-p2-4096-f16", "0.24.0", BLOB, True),
+        # The log of an engine that is about to be replaced, or of another model, says nothing.
+        ("llama-server-0.34.0-gemma3-p2-4096-q8_0", "0.24.0", BLOB, False),
+        ("llama-server-0.34.0-gemma3-p2-4096-q8_0", "0.34.0", "sha256-aa", False),
+        ("llama-server-0.34.0-gemma3-p2-4096-q8_0", "0.34.0", "", False),
+    ],
+)
+def test_factors_from_the_log_of_a_real_load(log: str, engine: str, blob: str, known: bool) -> None:
+    text = (LOGS / f"{log}.log").read_text()
+    found = calibrations(text, [Model("gemma3:270m", GEMMA, blob=blob)], Engine.parse(engine))
+    assert bool(found) == known
+    for calibration in found.values():  # the recorded load was of a smaller quantization
+        assert 0.9 < calibration.weights < 1.1
+        assert calibration.kv == pytest.approx(1, rel=0.01)
+        assert calibration.compute == pytest.approx(1, rel=0.04)
 
 
 class TestTolerance:

@@ -121,9 +121,9 @@ def test_a_service_that_failed_too_often_can_be_started(verb: str) -> None:
 
 
 def test_the_journal_is_a_convenience() -> None:
-    run = Recorder(core.Completed(1, "one \n\ntwo\n", "no access"))
+    run = Recorder(core.Completed(1, "two \n\none\n", "no access"))
     assert core.Systemd(run).journal("demo.service", 5.25) == ["one", "two"]
-    assert "--since=@5.250000" in run.commands[0]
+    assert "--since=@5.250000 --lines=15 --reverse" in run.commands[0]
 
     def broken(command: Sequence[str], timeout: float) -> core.Completed:
         raise Unhealthy("journalctl did not end.")
