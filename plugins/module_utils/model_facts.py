@@ -7,22 +7,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Callable, Protocol
 
-from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     InvalidInput,
     NotFound,
     OllamaError,
-    UnexpectedAnswer,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.gguf import read_header
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
 from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import ModelShape, from_header, from_server
-from ansible_collections.llmops.ollama.plugins.module_utils.registry import DEFAULT_URL, Registry, source_of
 
-# Layers beside the weights that are loaded with them.
-LOADED_LAYERS = ("projector", "adapter")
 KEYS = ("name", "gguf")
 
 
@@ -65,15 +60,27 @@ class Declared:
         return cls(ModelName.parse(entry["name"]), str(entry.get("gguf") or ""))
 
 
+class Server(Protocol):
+    """What is asked of a server."""
+
+    def tags(self) -> list[dict[str, Any]]: ...
+
+    def show(self, model: str) -> dict[str, Any]: ...
+
+
+# What a registry offers under a name. Raises ``OllamaError``, ``NotFound`` where it is nothing.
+Offered = Callable[[ModelName], Model]
+
+
 class Lookup:
-    """Looks declared models up. ``client`` and ``registry`` may be None where the host cannot ask.
+    """Looks declared models up: at the server, else at the registry; the latter is None where the host cannot ask it.
 
     What cannot be looked up is left out with a warning. A model that is nowhere, and a file that the user named and
     that is no model, raise an ``OllamaError``.
     """
 
-    def __init__(self, client: Client | None, registry: Registry | None, registry_url: str = DEFAULT_URL) -> None:
-        self._client, self._registry, self._registry_url = client, registry, registry_url
+    def __init__(self, server: Server, offered: Offered | None) -> None:
+        self._server, self._offered = server, offered
         self._installed: dict[str, Mapping[str, Any]] | None = None
         self.warnings: list[str] = []
 
@@ -86,7 +93,14 @@ class Lookup:
         if declared.gguf:
             return Model(str(declared.name), from_header(read_header(declared.gguf)))
         try:
-            return self._of_server(declared.name) or self._of_registry(declared.name)
+            installed = self._of_server(declared.name)
+            if installed or self._offered:
+                return installed or (self._offered(declared.name) if self._offered else None)
+            self.warnings.append(
+                f"The memory of {declared.name} is not planned for: the host lacks the Python library requests to ask "
+                "a registry with."
+            )
+            return None
         except NotFound:
             raise
         except OllamaError as error:
@@ -94,56 +108,30 @@ class Lookup:
             return None
 
     def _of_server(self, name: ModelName) -> Model | None:
-        if self._client is None:
-            return None
         if self._installed is None:
             try:
-                tags = self._client.tags()
+                tags = self._server.tags()
             except OllamaError:  # no server yet, or none that answers: health() is for that
                 tags = []
             self._installed = {ModelName.parse(str(entry["name"])).key: entry for entry in tags}
         entry = self._installed.get(name.key)
         if entry is None:
             return None
-        show = self._client.show(str(name))
+        show = self._server.show(str(name))
         size = int(entry.get("size") or 0)
         shape = from_server(show, size)
         if show.get("projector_info"):
             shape = replace(shape, weight_bytes=max(shape.weight_bytes, size))
         parameters = dict(re.findall(r"^(num_ctx|num_batch)\s+(\d+)\s*$", str(show.get("parameters") or ""), re.M))
         blob = re.search(r"^FROM \S*(sha256-[0-9a-f]{64})", str(show.get("modelfile") or ""), re.M)
-        return _model(str(name), shape, parameters, blob[1] if blob else "", "server")
-
-    def _of_registry(self, name: ModelName) -> Model | None:
-        if self._registry is None:
-            self.warnings.append(
-                f"The memory of {name} is not planned for: the host lacks the Python library requests to ask with."
-            )
-            return None
-        registry, source = self._registry, source_of(name, self._registry_url)
-        manifest = registry.manifest(source)
-        weights = manifest.of_kind("model")
-        if not weights:
-            raise UnexpectedAnswer(
-                f"{source.registry} has {name} without a GGUF file.", "Choose a model in GGUF format."
-            )
-        offer = registry.offer(source, manifest)
-        header = read_header(
-            lambda offset, length: registry.read_blob(source, weights[0], offset, length),
-            f"{name} at {source.registry}",
-        )
-        shape = from_header(header, offer.quantization, offer.family)
-        beside = sum(layer.size for layer in manifest.of_kind(*LOADED_LAYERS))
-        shape = replace(shape, weight_bytes=shape.weight_bytes + beside)
-        parameters: dict[str, Any] = {}
-        for layer in manifest.of_kind("params"):
-            parameters.update(registry.json_blob(source, layer))
-        return _model(str(name), shape, parameters, weights[0].digest.replace(":", "-"), "registry")
+        return make_model(name, shape, parameters, blob[1] if blob else "", "server")
 
 
-def _model(name: str, shape: ModelShape, parameters: Mapping[str, Any], blob: str, source: str) -> Model:
+def make_model(name: ModelName, shape: ModelShape, parameters: Mapping[str, Any], blob: str, source: str) -> Model:
+    """A model with those of its parameters that matter for memory."""
+
     def number(key: str) -> int | None:
         value = str(parameters.get(key, ""))
         return int(value) if value.isdigit() and int(value) > 0 else None
 
-    return Model(name, shape, number("num_ctx"), number("num_batch"), blob, source)
+    return Model(str(name), shape, number("num_ctx"), number("num_batch"), blob, source)

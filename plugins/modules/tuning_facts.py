@@ -250,12 +250,11 @@ ansible_facts:
           sample: []
 """
 
-import contextlib
 from importlib.util import find_spec
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
+from ansible_collections.llmops.ollama.plugins.module_utils.bare_client import BareClient
 from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import service_pid
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
@@ -263,9 +262,9 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files impor
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import SERVICE, read_tuned
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import Workload, calibrations
-from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Declared, Lookup, Model
+from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Declared, Lookup, Model, Offered
+from ansible_collections.llmops.ollama.plugins.module_utils.model_name import DEFAULT_REGISTRY, ModelName
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import REQUEST_TIMEOUT, Policy
-from ansible_collections.llmops.ollama.plugins.module_utils.registry import DEFAULT_URL, Registry
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Systemd
 from ansible_collections.llmops.ollama.plugins.module_utils.tuning import PROFILE_CHOICES, Intent, recommend
 
@@ -278,7 +277,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "environment": {"type": "dict", "default": {}},
     "policy": {"type": "dict", "default": {}},
     "models": {"type": "list", "elements": "raw", "default": []},
-    "registry": {"type": "str", "default": DEFAULT_URL},
+    "registry": {"type": "str", "default": f"https://{DEFAULT_REGISTRY}"},
     "hardware": {"type": "dict"},
     "models_path": {"type": "path"},
 }
@@ -311,13 +310,24 @@ def execute(module: AnsibleModule) -> Result:
 
 def look_up(declared: list[Declared], options: dict[str, Any]) -> tuple[tuple[Model, ...], list[str]]:
     """What the models are made of, and a warning for each that nobody could tell about."""
-    with contextlib.ExitStack() as stack:
-        client = registry = None
-        if declared and find_spec("requests"):
-            client = stack.enter_context(Client(options["url"], options["timeout"]))
-            registry = stack.enter_context(Registry(options["timeout"]))
-        lookup = Lookup(client, registry, options["registry"])
-        return lookup.models(declared), lookup.warnings
+    lookup = Lookup(BareClient(options["url"], options["timeout"]), offered(options) if find_spec("requests") else None)
+    return lookup.models(declared), lookup.warnings
+
+
+def offered(options: dict[str, Any]) -> Offered:
+    """Asks the registry, which is needed only for models that the server does not have."""
+
+    def look(name: ModelName) -> Model:
+        # Imported here since it takes a sixth of the CPU time that this module may use.
+        from ansible_collections.llmops.ollama.plugins.module_utils.registry import Registry  # noqa: PLC0415
+        from ansible_collections.llmops.ollama.plugins.module_utils.registry_facts import (  # noqa: PLC0415
+            offered_model,
+        )
+
+        with Registry(options["timeout"]) as registry:
+            return offered_model(name, registry, options["registry"])
+
+    return look
 
 
 def main() -> None:

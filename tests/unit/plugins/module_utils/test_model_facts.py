@@ -10,10 +10,11 @@ from typing import Any
 
 import gguf_bytes
 import pytest
-from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
+from ansible_collections.llmops.ollama.plugins.module_utils.bare_client import BareClient
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, NotFound
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Declared, Lookup, Model
 from ansible_collections.llmops.ollama.plugins.module_utils.registry import Registry
+from ansible_collections.llmops.ollama.plugins.module_utils.registry_facts import offered_model
 from fake_http import FakeOllama, FakeRegistry
 
 SHOW: dict[str, Any] = json.loads((Path(__file__).parents[2] / "fixtures/models/gemma3-270m-show.json").read_text())
@@ -39,8 +40,9 @@ WEIGHTS = 2 * (64 * 20000 + 64 * 64)
 def look(
     registry: FakeRegistry, *entries: Any, server: FakeOllama | None = None, url: str = ""
 ) -> tuple[tuple[Model, ...], list[str]]:
-    with Client(server.url if server else "http://127.0.0.1:1") as client, Registry() as questions:
-        lookup = Lookup(client, questions, url or registry.url)
+    with Registry() as questions:
+        client = BareClient(server.url if server else "http://127.0.0.1:1", 5.0)
+        lookup = Lookup(client, lambda name: offered_model(name, questions, url or registry.url))
         return lookup.models([Declared.of(entry) for entry in entries]), lookup.warnings
 
 
@@ -138,7 +140,7 @@ def test_a_registry_out_of_reach_is_a_warning_for_each_model(registry: FakeRegis
 
 
 def test_a_host_that_cannot_ask_says_why() -> None:
-    lookup = Lookup(None, None)
+    lookup = Lookup(BareClient("http://127.0.0.1:1", 5.0), None)
     assert lookup.models([Declared.of("m:1")]) == ()
     assert "lacks the Python library requests" in lookup.warnings[0]
 

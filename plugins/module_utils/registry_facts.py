@@ -1,0 +1,38 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a model is made of that nobody has pulled yet: from its manifest and the head of its file at the registry."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import UnexpectedAnswer
+from ansible_collections.llmops.ollama.plugins.module_utils.gguf import read_header
+from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Model, make_model
+from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
+from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import from_header
+from ansible_collections.llmops.ollama.plugins.module_utils.registry import Registry, source_of
+
+# Layers beside the weights that are loaded with them.
+LOADED_LAYERS = ("projector", "adapter")
+
+
+def offered_model(name: ModelName, registry: Registry, url: str) -> Model:
+    """The model that the registry of that address offers. Raises ``OllamaError``."""
+    source = source_of(name, url)
+    manifest = registry.manifest(source)
+    weights = manifest.of_kind("model")
+    if not weights:
+        raise UnexpectedAnswer(f"{source.registry} has {name} without a GGUF file.", "Choose a model in GGUF format.")
+    offer = registry.offer(source, manifest)
+    header = read_header(
+        lambda offset, length: registry.read_blob(source, weights[0], offset, length), f"{name} at {source.registry}"
+    )
+    shape = from_header(header, offer.quantization, offer.family)
+    beside = sum(layer.size for layer in manifest.of_kind(*LOADED_LAYERS))
+    parameters: dict[str, Any] = {}
+    for layer in manifest.of_kind("params"):
+        parameters.update(registry.json_blob(source, layer))
+    shape = replace(shape, weight_bytes=shape.weight_bytes + beside)
+    return make_model(name, shape, parameters, weights[0].digest.replace(":", "-"), "registry")
