@@ -256,6 +256,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils.bare_client import BareClient
 from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import service_pid
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
@@ -265,6 +266,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import W
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Declared, Lookup, Model, Offered
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import DEFAULT_REGISTRY, ModelName
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import REQUEST_TIMEOUT, Policy
+from ansible_collections.llmops.ollama.plugins.module_utils.runner import descendants, started
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Systemd
 from ansible_collections.llmops.ollama.plugins.module_utils.tuning import PROFILE_CHOICES, Intent, recommend
 
@@ -282,8 +284,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "models_path": {"type": "path"},
 }
 
-# Lines of the journal in which the last load is looked for.
-JOURNAL_LINES = 2000
+# Seconds around the start of a model's process in which its load is logged.
+LOG_BEFORE, LOG_AFTER = 2.0, 60.0
 
 
 def execute(module: AnsibleModule) -> Result:
@@ -297,15 +299,23 @@ def execute(module: AnsibleModule) -> Result:
     here = options["hardware"] is None
     hardware = probe(models_path=options["models_path"]) if here else Hardware.describe(options["hardware"])
     models, warnings = look_up(declared, options)
-    log = ""
-    if here and models and service_pid(Files(), SERVICE):
-        log = "\n".join(Systemd().journal(SERVICE, 0.0, JOURNAL_LINES))
+    log = load_log() if here and models else ""
     workload = Workload(models, calibrations(log, models, intent.engine), unknown=len(warnings))
     tuning = recommend(hardware, policy, intent, workload, read_tuned(Files()) if here else None)
     facts = {**tuning.to_dict(), "hardware": hardware.to_dict(), "warnings": [*warnings, *tuning.warnings]}
     for warning in facts["warnings"]:
         module.warn(warning)
     return {"changed": False, "ansible_facts": {"ollama_tuning": facts}}
+
+
+def load_log() -> str:
+    """What the running service logged when it loaded the newest of its models; requests since then are many."""
+    pid = service_pid(Files(), SERVICE)
+    try:
+        began = max((started(child) for child in descendants(int(pid))), default=0.0) if pid else 0.0
+        return Systemd().log_between(SERVICE, began - LOG_BEFORE, began + LOG_AFTER) if began else ""
+    except OllamaError:  # it has just ended, or its journal cannot be read: nothing to correct predictions with
+        return ""
 
 
 def look_up(declared: list[Declared], options: dict[str, Any]) -> tuple[tuple[Model, ...], list[str]]:
