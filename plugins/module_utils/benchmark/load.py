@@ -100,7 +100,7 @@ class Load:
             raise InvalidInput(f"max_in_flight is {self.max_in_flight}.", "Give 1 or more.")
 
     def __str__(self) -> str:
-        return f"{self.concurrency} at a time" if self.rate is None else f"{self.rate:g} per second"
+        return load_name(self.concurrency, self.rate)
 
     def schedule(self, seed: int) -> list[float]:
         """When each request of an open loop is due, in seconds from the start. The server has no part in it."""
@@ -115,6 +115,11 @@ class Load:
                 now += draw.expovariate(self.rate)
                 times.append(now)
         return [due for due in times if due < self.seconds]
+
+
+def load_name(concurrency: int | None, rate: float | None) -> str:
+    """A level of load for a person: ``10 at a time`` or ``2.5 per second``."""
+    return f"{concurrency} at a time" if rate is None else f"{rate:g} per second"
 
 
 class _Pace:

@@ -54,6 +54,7 @@ class Session:
     ) -> None:
         self.target, self._workload, self._slo, self._until = target, workload, slo, until
         self._requests = workload.requests(side)
+        self.server_pid = server_pid
         self._observer = Observer(server_pid) if server_pid else None
         self._generator = LoadGenerator(target)
         self._runs = 0

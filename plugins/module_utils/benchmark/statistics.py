@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Callable, Optional, Tuple, TypeVar  # noqa: UP035  # see Interval
+from typing import Callable, Optional, TypeVar
 
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.load import Load
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.sample import Round, Sample
@@ -33,8 +33,7 @@ BATCHES = 10
 MIB = 1 << 20
 LEAST_FOR_BATCHES = 2 * BATCHES  # requests: one alone is no batch
 
-# Evaluated at run time, on Python 3.9 too.
-Interval = Tuple[Optional[float], Optional[float]]  # noqa: UP006
+Interval = tuple[Optional[float], Optional[float]]  # evaluated at run time, on Python 3.9 too
 UNKNOWN: Interval = (None, None)
 
 T = TypeVar("T")
