@@ -3,13 +3,14 @@
 """From samples to numbers; pure.
 
 Every interval is a pair of bounds (low, high), each of which holds with 95 % confidence, so both together with 90 %. A
-bound for which there are too few values is None.
+bound for which there are too few values is None. The requests of a loop depend on each other: one that waited long had
+others wait behind it. Ten long batches of consecutive requests hardly do, so they tell how much a run varies.
 
 - Percentiles: by rank. How many of n independent values lie below a percentile is a binomial number, whatever the
-  values are distributed like; it gives the ranks of the two values that bound it. No shape is assumed, so heavy tails
-  do no harm.
-- Rates and means: by batches. The requests of a loop depend on each other, those of ten long batches of consecutive
-  requests hardly do; the rate is a ratio of two sums over the batches, and its error follows Student's t.
+  values are distributed like, which gives the ranks of the two values that bound it. n is the number of independent
+  values that would vary as much as the batches do. No shape is assumed, so heavy tails do no harm.
+- Rates and means: a rate is a ratio of two sums over the batches, and its error follows Student's t. A batch ends
+  where the longest pause is, because a server that works on several requests at once ends several at once.
 - Ratios of rounds that were measured in turns: the median ratio, with its bounds by rank. A round in which the machine
   stalled counts once, however long it was.
 """
@@ -175,13 +176,28 @@ def percentile(ordered: Sequence[float], percent: int) -> float:
     return ordered[max(rank, 1) - 1]
 
 
-def percentile_interval(ordered: Sequence[float], percent: int) -> Interval:
-    """The bounds of a percentile, by rank; for independent values of any distribution."""
-    low, high = _ranks(len(ordered), percent)
+def percentile_interval(values: Sequence[float], percent: int) -> Interval:
+    """The bounds of a percentile by rank, from values in the order in which they came."""
+    count, ordered = len(values), sorted(values)
+    independent = _independent(values, percentile(ordered, percent), percent / 100)
+    low, high = _ranks(independent, percent)
+    # The ranks of fewer values, among all of them.
+    low, high = low * count // independent, -(-high * count // independent)
     return (
         seconds(ordered[low - 1]) if low >= 1 else None,
-        seconds(ordered[high - 1]) if high <= len(ordered) else None,
+        seconds(ordered[high - 1]) if high <= count else None,
     )
+
+
+def _independent(values: Sequence[float], limit: float, share: float) -> int:
+    """How many independent values would vary as much in how many of them are up to ``limit``; at most all of them."""
+    count = len(values)
+    if count < LEAST_FOR_BATCHES:
+        return count
+    below = [sum(value <= limit for value in batch) / len(batch) for batch in _cut(values, BATCHES)]
+    mean = sum(below) / BATCHES
+    variance = sum((each - mean) ** 2 for each in below) / (BATCHES - 1) / BATCHES
+    return count if variance <= 0 else max(1, min(count, int(share * (1 - share) / variance)))
 
 
 @cache
@@ -249,7 +265,7 @@ def distribution(values: Iterable[float | None], independent: bool = True) -> Di
     if independent:
         batches = _cut(known, BATCHES) if len(known) >= LEAST_FOR_BATCHES else []
         intervals["mean"] = ratio_of_sums([sum(batch) for batch in batches], [len(batch) for batch in batches])
-        intervals.update({f"p{each}": percentile_interval(ordered, each) for each in PERCENTS})
+        intervals.update({f"p{each}": percentile_interval(known, each) for each in PERCENTS})
     return Distribution(mean, p50, p90, p95, p99, intervals)
 
 
@@ -336,7 +352,7 @@ def _rate_intervals(
     batches, times = [], []
     for samples in runs:
         before = min(sample.due for sample in samples)
-        for batch in _cut(samples, max(1, BATCHES // len(runs))):
+        for batch in _cut_at_pauses(samples, max(1, BATCHES // len(runs))):
             batches.append([sample for sample in batch if sample.failure is None])
             times.append(batch[-1].end - before)
             before = batch[-1].end
@@ -347,6 +363,22 @@ def _cut(values: Sequence[T], parts: int) -> list[Sequence[T]]:
     """Consecutive parts of about the same length, none of them empty."""
     bounds = [len(values) * number // parts for number in range(parts + 1)]
     return [values[start:end] for start, end in zip(bounds, bounds[1:]) if end > start]
+
+
+def _cut_at_pauses(samples: Sequence[Sample], parts: int) -> list[Sequence[Sample]]:
+    """Consecutive parts of about the same length, none empty, that end before the longest pause that is near.
+
+    Requests that end at the same moment belong together: a cut between them would count the time that all of them took
+    for some of them.
+    """
+    count = len(samples)
+    near = count // (2 * parts)
+    bounds = [0]
+    for number in range(1, parts):
+        middle = count * number // parts
+        candidates = range(max(bounds[-1] + 1, middle - near), min(count - 1, middle + near) + 1)
+        bounds.append(max(candidates, key=lambda at: samples[at].end - samples[at - 1].end, default=bounds[-1]))
+    return [samples[start:end] for start, end in zip(bounds, [*bounds[1:], count]) if end > start]
 
 
 def ratio_of_rounds(before: Sequence[float], after: Sequence[float]) -> Ratio:
@@ -362,8 +394,13 @@ def ratio_of_rounds(before: Sequence[float], after: Sequence[float]) -> Ratio:
     if not count:
         return Ratio(None, None, None, 0)
     middle = (ratios[(count - 1) // 2] + ratios[count // 2]) / 2
-    low, high = percentile_interval(ratios, 50)
-    return Ratio(_finite(middle), _finite(low), _finite(high), count)
+    low, high = _ranks(count, 50)
+    return Ratio(
+        _finite(middle),
+        _finite(ratios[low - 1]) if low >= 1 else None,
+        _finite(ratios[high - 1]) if high <= count else None,
+        count,
+    )
 
 
 def ratio_of_rates(before: float, before_bounds: Interval, after: float, after_bounds: Interval) -> Ratio:

@@ -115,7 +115,7 @@ def test_a_file_has_one_prompt_on_each_line() -> None:
 
 
 def test_unusable_workloads() -> None:
-    with pytest.raises(errors.InvalidInput, match="prompt_set is 'poems'. It must be one of chat, guide, document"):
+    with pytest.raises(errors.InvalidInput, match=r"prompt_set is 'poems'. It must be one of chat, guide, document"):
         Workload(1, "poems")
     with pytest.raises(errors.InvalidInput, match="max_tokens is 0"):
         Workload(1, max_tokens=0)
