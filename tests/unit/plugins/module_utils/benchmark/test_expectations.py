@@ -29,7 +29,7 @@ def test_rows_with_what_was_measured() -> None:
             "+150 %",
             "+150-200 %",
             "+40 %",
-            "throughput gains 110 points less, latency grows 135 points more",
+            "throughput 110 points below, latency 135 points above",
         ),
         Row(
             8,
@@ -37,7 +37,7 @@ def test_rows_with_what_was_measured() -> None:
             "+10 %",
             "+250-300 %",
             "+400 %",
-            "throughput gains 100 points more, latency grows 10 points less",
+            "throughput 100 points above, latency 10 points below",
         ),
     ]
 
