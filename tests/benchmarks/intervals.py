@@ -30,6 +30,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.statistics
 )
 
 RUNS = 400
+COMPARISONS = 2000
 CONCURRENCY = 10
 SERVICES = {"even (5 %)": simulation.even, "varied (30 %)": simulation.varied, "heavy tail": simulation.heavy_tailed}
 
@@ -65,16 +66,14 @@ def levels() -> None:
 
 
 def ratios() -> None:
-    print(
-        "\nRounds in turns on a machine that stands still for 9 to 28 s in one round of ten, 2000 comparisons of each.\n"
-    )
+    print(f"\nRounds in turns on a machine that stands still in one round of ten, {COMPARISONS} comparisons of each.\n")
     print("| true gain | rounds | lower, upper bound wrong | median within 10 % | geometric mean within 10 % |")
     print("|---|---|---|---|---|")
     for gain in (1.0, 1.3):
         for rounds in (5, 9, 15):
             dice = simulation.dice(2)
             bounds, medians, means = [], 0, 0
-            for _ in range(2000):
+            for _ in range(COMPARISONS):
                 before = [simulation.noisy_rate(dice, 2.0) for _ in range(rounds)]
                 after = [simulation.noisy_rate(dice, 2.0 * gain) for _ in range(rounds)]
                 ratio = ratio_of_rounds(before, after)
@@ -82,9 +81,8 @@ def ratios() -> None:
                 medians += abs((ratio.ratio or 0) / gain - 1) <= 0.1
                 geometric = math.exp(mean(math.log(top / bottom) for bottom, top in zip(before, after, strict=True)))
                 means += abs(geometric / gain - 1) <= 0.1
-            print(
-                f"| {gain} | {rounds} | {wrong(bounds, gain)} | {medians / 2000:.0%} | {means / 2000:.0%} |", flush=True
-            )
+            near = f"{medians / COMPARISONS:.0%} | {means / COMPARISONS:.0%}"
+            print(f"| {gain} | {rounds} | {wrong(bounds, gain)} | {near} |", flush=True)
 
 
 if __name__ == "__main__":
