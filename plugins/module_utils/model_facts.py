@@ -9,16 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Protocol
 
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
-    InvalidInput,
-    NotFound,
-    OllamaError,
-)
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import NotFound, OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.gguf import read_header
+from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
 from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import ModelShape, from_header, from_server
-
-KEYS = ("name", "gguf")
 
 
 @dataclass(frozen=True)
@@ -35,29 +30,6 @@ class Model:
     batch: int | None = None
     blob: str = ""
     source: str = "file"
-
-
-@dataclass(frozen=True)
-class Declared:
-    """One entry of a list of models: the name, and a GGUF file on the host where there is one to look into."""
-
-    name: ModelName
-    gguf: str = ""
-
-    @classmethod
-    def of(cls, entry: Any, place: str = "models") -> Declared:
-        """From a name, or a mapping with ``name`` and perhaps ``gguf``. Raises ``InvalidInput``."""
-        if isinstance(entry, str):
-            return cls(ModelName.parse(entry))
-        if not isinstance(entry, Mapping):
-            raise InvalidInput(
-                f"{place} is {entry!r}.", f"Give a name, or a mapping with {', '.join(KEYS)}.", key=place
-            )
-        unknown = [str(key) for key in entry if key not in KEYS]
-        if unknown or not isinstance(entry.get("name"), str):
-            what = f"unknown key {unknown[0]!r}" if unknown else "name is missing"
-            raise InvalidInput(f"{place}: {what}.", f"Known keys: {', '.join(KEYS)}.", key=place)
-        return cls(ModelName.parse(entry["name"]), str(entry.get("gguf") or ""))
 
 
 class Server(Protocol):
@@ -84,28 +56,35 @@ class Lookup:
         self._installed: dict[str, Mapping[str, Any]] | None = None
         self.warnings: list[str] = []
 
-    def models(self, declared: Sequence[Declared]) -> tuple[Model, ...]:
-        """The models that could be looked up, in order, each once."""
-        unique = {each.name.key: each for each in declared}
-        return tuple(model for model in map(self._model, unique.values()) if model)
+    def models(self, definitions: Sequence[Definition]) -> tuple[Model, ...]:
+        """The models that could be looked up, in order. Each definition has one base or a file."""
+        return tuple(model for model in map(self._model, definitions) if model)
 
-    def _model(self, declared: Declared) -> Model | None:
-        if declared.gguf:
-            return Model(str(declared.name), from_header(read_header(declared.gguf)))
+    def _model(self, definition: Definition) -> Model | None:
         try:
-            installed = self._of_server(declared.name)
-            if installed or self._offered:
-                return installed or (self._offered(declared.name) if self._offered else None)
-            self.warnings.append(
-                f"The memory of {declared.name} is not planned for: the host lacks the Python library requests to ask "
-                "a registry with."
-            )
-            return None
+            model = self._weights(definition)
         except NotFound:
             raise
         except OllamaError as error:
-            self.warnings.append(f"The memory of {declared.name} is not planned for: {error}")
+            if definition.gguf and "://" not in definition.gguf:  # the user's own file
+                raise
+            self.warnings.append(f"The memory of {definition.name} is not planned for: {error}")
             return None
+        if model is None:
+            self.warnings.append(
+                f"The memory of {definition.name} is not planned for: the host lacks the Python library requests to "
+                "ask a registry with."
+            )
+            return None
+        own = make_model(definition.name, model.shape, definition.parameters, model.blob, model.source)
+        return replace(own, context=own.context or model.context, batch=own.batch or model.batch)
+
+    def _weights(self, definition: Definition) -> Model | None:
+        """What the definition's weights are and bring along."""
+        if definition.gguf:
+            return Model(str(definition.name), from_header(read_header(definition.gguf)))
+        base = definition.bases[0]
+        return self._of_server(base) or (self._offered(base) if self._offered else None)
 
     def _of_server(self, name: ModelName) -> Model | None:
         if self._installed is None:

@@ -12,35 +12,14 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Union
+from typing import Any
 
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
+from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Parameters, Value
 from ansible_collections.llmops.ollama.plugins.module_utils.registry import Manifest
 
-Value = Union[bool, int, float, str]
-Parameters = dict[str, Union[Value, list[Value]]]
-
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _FROM = re.compile(r"^FROM .*?(sha256-[0-9a-f]{64})\s*$", re.MULTILINE)
 # Parts of a model, by the kind of their layer, whose text the server shows.
 _TEXTS = ("template", "system")
-
-
-def check(given: Mapping[str, Any]) -> Parameters:
-    """Parameters as a user gave them. Raises ``InvalidInput`` for a name or a value that cannot be one."""
-    checked: Parameters = {}
-    for name, value in given.items():
-        values = value if isinstance(value, list) else [value]
-        if not _NAME.fullmatch(str(name)):
-            raise InvalidInput(f"parameters: {name!r} is not a name.", "Write it as in num_ctx.", key=str(name))
-        if not values or not all(isinstance(each, (bool, int, float, str)) for each in values):
-            raise InvalidInput(
-                f"parameters: {name} is {value!r}.",
-                "Give a number, a text, true or false, or a list of texts.",
-                key=name,
-            )
-        checked[name] = value
-    return checked
 
 
 def of_show(show: Mapping[str, Any]) -> dict[str, list[str]]:

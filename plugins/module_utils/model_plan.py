@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import NoSpace, OllamaError
+from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Parameters
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
-from ansible_collections.llmops.ollama.plugins.module_utils.model_parameters import Parameters, differing, same_base
+from ansible_collections.llmops.ollama.plugins.module_utils.model_parameters import differing, same_base
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import size_text
 from ansible_collections.llmops.ollama.plugins.module_utils.registry import Layer, Offer, Registry, Source
 
@@ -49,11 +50,6 @@ class Model:
 def installed_models(tags: Iterable[Mapping[str, Any]]) -> dict[str, Model]:
     """The models of ``/api/tags`` by the key of their name (``ModelName.key``)."""
     return {str(entry.get("name", "")).lower(): Model.of_tag(entry) for entry in tags}
-
-
-def distinct_names(texts: Iterable[str]) -> list[ModelName]:
-    """The names of a list in its order, each model once. Raises ``InvalidInput``."""
-    return list({name.key: name for name in map(ModelName.parse, texts)}.values())
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,13 @@ author:
 options:
   name:
     description:
-      - Names of models as Ollama writes them, C([HOST[:PORT]/][NAMESPACE/]MODEL[:TAG]). The tag is V(latest) if left
-        out.
+      - The models. Each is a name as Ollama writes it, C([HOST[:PORT]/][NAMESPACE/]MODEL[:TAG]), with the tag V(latest)
+        if left out, or a mapping with V(name).
       - A name that carries a registry is pulled from there, over https unless it is the host of O(registry).
     type: list
-    elements: str
+    elements: raw
     required: true
+    aliases: [models]
   state:
     description:
       - V(present) has each model as the registry offers it now.
@@ -155,14 +156,18 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client, seconds
 from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError, Unreachable
-from ansible_collections.llmops.ollama.plugins.module_utils.model_parameters import Parameters, check, text
+from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import (
+    Parameters,
+    check_parameters,
+    definitions,
+)
+from ansible_collections.llmops.ollama.plugins.module_utils.model_parameters import text
 from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import (
     Model,
     Server,
     Step,
     bring,
     check_space,
-    distinct_names,
     installed_models,
     remove,
 )
@@ -172,7 +177,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.registry import DEFA
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **SERVER_OPTIONS,
-    "name": {"type": "list", "elements": "str", "required": True},
+    "name": {"type": "list", "elements": "raw", "required": True, "aliases": ["models"]},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "registry": {"type": "str", "default": DEFAULT_URL},
     "parameters": {"type": "dict", "default": {}},
@@ -207,8 +212,8 @@ def manage(module: AnsibleModule) -> Result:
 def plan(module: AnsibleModule, client: Client, registry: Registry) -> list[Step]:
     """What is to be done, after every check that can be made before."""
     given = module.params
-    names = distinct_names(given["name"])
-    parameters = check(given["parameters"])
+    names = [definition.name for definition in definitions(given["name"], "name")]
+    parameters = check_parameters(given["parameters"])
     server = True
     try:
         installed = installed_models(client.tags())

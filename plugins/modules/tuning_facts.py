@@ -65,8 +65,7 @@ options:
     default: {}
   models:
     description:
-      - The models that the host shall serve. Each is a name, or a mapping with V(name) and V(gguf), the path of a GGUF
-        file on the host.
+      - The models that the host shall serve, in every form that O(llmops.ollama.model#module:name) takes.
       - A named model is looked up at the server of O(url) if that has it, else in O(registry), where only the head of
         its file is read. Nothing is pulled.
       - A model that cannot be looked up because neither answers is left out of the memory plan, with a warning. One
@@ -263,7 +262,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files impor
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import SERVICE, read_tuned
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import Workload, calibrations
-from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Declared, Lookup, Model, Offered
+from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition, definitions
+from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Lookup, Model, Offered
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import DEFAULT_REGISTRY, ModelName
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import REQUEST_TIMEOUT, Policy
 from ansible_collections.llmops.ollama.plugins.module_utils.runner import descendants, started
@@ -295,7 +295,7 @@ def execute(module: AnsibleModule) -> Result:
     intent = Intent.make(
         **{name: options[name] for name in ("profile", "engine_version", "num_gpu", "request_timeout", "environment")}
     )
-    declared = [Declared.of(entry, f"models[{index}]") for index, entry in enumerate(options["models"])]
+    declared = definitions(options["models"])
     here = options["hardware"] is None
     hardware = probe(models_path=options["models_path"]) if here else Hardware.describe(options["hardware"])
     models, warnings = look_up(declared, options)
@@ -318,7 +318,7 @@ def load_log() -> str:
         return ""
 
 
-def look_up(declared: list[Declared], options: dict[str, Any]) -> tuple[tuple[Model, ...], list[str]]:
+def look_up(declared: list[Definition], options: dict[str, Any]) -> tuple[tuple[Model, ...], list[str]]:
     """What the models are made of, and a warning for each that nobody could tell about."""
     lookup = Lookup(BareClient(options["url"], options["timeout"]), offered(options) if find_spec("requests") else None)
     return lookup.models(declared), lookup.warnings

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, NoSpace, NotFound
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import NoSpace, NotFound
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
 from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import (
     Model,
@@ -20,7 +20,6 @@ from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import (
     Step,
     bring,
     check_space,
-    distinct_names,
     installed_models,
     keep,
     remove,
@@ -76,13 +75,6 @@ def test_installed_models() -> None:
         "gemma3:270m": Model(str(TAG["digest"]), 253136896, "Q4_K_M", "gemma3", "268.10M"),
         "team/m:t": Model("d", 1, "", "", ""),
     }
-
-
-def test_distinct_names() -> None:
-    names = distinct_names(["gemma3:270m", "b", "library/Gemma3:270m", "b:latest"])
-    assert [str(name) for name in names] == ["Gemma3:270m", "b:latest"]
-    with pytest.raises(InvalidInput):
-        distinct_names(["b", "a b"])
 
 
 def test_a_model_that_is_absent_is_pulled(registry: FakeRegistry, decide: Bring) -> None:

@@ -121,7 +121,7 @@ def test_warnings_are_shown_and_returned(run_module: Run) -> None:
         ({"num_gpu": -7}, ["num_gpu is -7"]),
         ({"request_timeout": 0}, ["request_timeout is 0"]),
         ({"models": ["a b"]}, ["'a b' is not a model name"]),
-        ({"models": [{"model": "m"}]}, ["models[0]: unknown key 'model'", "name, gguf"]),
+        ({"models": [{"model": "m"}]}, ["models[0] has the unknown key 'model'", "name, from, candidates"]),
         ({"models": [{"name": "m", "gguf": "/nowhere/m.gguf"}]}, ["/nowhere/m.gguf", "No such file"]),
         ({"policy": {"kv_type": "q5_0"}}, ["kv_type is 'q5_0'", "f16, q8_0, q4_0"]),
         ({"environment": {"OLLAMA_KV_CACHE_TYPE": "f8"}}, ["OLLAMA_KV_CACHE_TYPE is 'f8'", "f16, q8_0, q4_0"]),
