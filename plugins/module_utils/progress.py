@@ -63,3 +63,15 @@ class Transfer:
             return f"{self._label}: {size_text(done)}, {size_text(speed)}/s"
         line = f"{self._label}: {100 * done // self._total} % of {size_text(self._total)}, {size_text(speed)}/s"
         return f"{line}, {round((self._total - done) / speed)} s left" if speed > 0 else line
+
+
+def shown(label: str, report: Report) -> Callable[[int, int], None]:
+    """Reports one transfer: to be called with the bytes that are there, and with all of them."""
+    transfer: list[Transfer] = []
+
+    def moved(done: int, total: int) -> None:
+        if not transfer:
+            transfer.append(Transfer(label, total, done))
+        report(transfer[0].text(done))
+
+    return moved
