@@ -9,7 +9,7 @@ import http.client
 import json
 import re
 import ssl
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -69,9 +69,9 @@ class Client:
         """Metadata of an installed model: ``details``, ``model_info``, ``capabilities``, ``parameters``."""
         return self._object("POST", "/api/show", {"model": model})
 
-    def embed(self, model: str, text: str) -> None:
-        """Have a text embedded; what comes out is dropped."""
-        self._request("POST", "/api/embed", {"model": model, "input": text}).close()
+    def embed(self, model: str, text: str) -> Json:
+        """Have a text embedded: ``embeddings``, and ``load_duration`` in nanoseconds."""
+        return self._object("POST", "/api/embed", {"model": model, "input": text})
 
     def props(self) -> Json:
         """What a ``llama-server``, not Ollama, says of itself: ``total_slots``, ``default_generation_settings``."""
@@ -84,6 +84,10 @@ class Client:
         except NotFound:
             return False
         return True
+
+    def upload_blob(self, digest: str, chunks: Iterable[bytes]) -> None:
+        """Store bytes as the blob ``sha256:<64 hex>``; the server checks that they are."""
+        self._request("POST", f"/api/blobs/{digest}", data=chunks).close()
 
     def copy(self, source: str, destination: str) -> None:
         """Give an installed model a second name; no bytes are copied."""
@@ -165,10 +169,12 @@ class Client:
         body: Mapping[str, Any] | None = None,
         stream: bool = False,
         timeout: float | None = None,
+        data: Iterable[bytes] | None = None,
     ) -> requests.Response:
         limits = (CONNECT_TIMEOUT, timeout or self.timeout)
+        address = self.url + path
         try:
-            response = self._session.request(method, self.url + path, json=body, stream=stream, timeout=limits)
+            response = self._session.request(method, address, json=body, data=data, stream=stream, timeout=limits)
             if response.ok:
                 return response
             with response:

@@ -83,6 +83,10 @@ class Definition:
         """Whether one of several candidates is still to be chosen."""
         return len(self.bases) > 1
 
+    def made_of(self, base: ModelName) -> Definition:
+        """The definition with its candidate chosen."""
+        return replace(self, bases=(base,))
+
     @property
     def is_download(self) -> bool:
         """Whether its file comes from an address."""

@@ -15,7 +15,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import Invali
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import definitions
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Lookup, Model
 from ansible_collections.llmops.ollama.plugins.module_utils.registry import Registry
-from ansible_collections.llmops.ollama.plugins.module_utils.registry_facts import offered_model
+from ansible_collections.llmops.ollama.plugins.module_utils.registry_facts import Elsewhere
 from fake_http import FakeOllama, FakeRegistry
 
 SHOW: dict[str, Any] = json.loads((Path(__file__).parents[2] / "fixtures/models/gemma3-270m-show.json").read_text())
@@ -43,7 +43,7 @@ def look(
 ) -> tuple[tuple[Model, ...], list[str]]:
     with Registry() as questions:
         client = BareClient(server.url if server else "http://127.0.0.1:1", 5.0)
-        lookup = Lookup(client, lambda name: offered_model(name, questions, url or registry.url))
+        lookup = Lookup(client, Elsewhere(questions, url or registry.url))
         return lookup.models(definitions(entries)), lookup.warnings
 
 
