@@ -21,6 +21,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.gguf_file import (
     inspect,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition
+from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import weights_of
 from ansible_collections.llmops.ollama.plugins.module_utils.model_recipe import Record, same_digest
 from ansible_collections.llmops.ollama.plugins.module_utils.model_store import DOWNLOADS
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import Board, Report
@@ -34,7 +35,7 @@ def look_at(definition: Definition, record: Record | None, timeout: float, repor
     """
     origin, sha256 = definition.gguf, definition.sha256
     if sha256 and record and record.is_of(sha256):
-        return GgufFile(origin, sha256, 0)
+        return GgufFile(origin, sha256, 0, record.file)
     if definition.is_download:
         header, size = header_at(origin, timeout)
         return GgufFile(origin, sha256, size or header.file_bytes, "", header)
@@ -46,6 +47,17 @@ def look_at(definition: Definition, record: Record | None, timeout: float, repor
     if record and record.file and same_digest(record.base, file.sha256):
         return GgufFile(origin, record.base, file.size, record.file, file.header)
     return file
+
+
+def forget_upload(client: Client, models_path: str, sha256: str) -> None:
+    """Remove the blob of a file from the store where the server has written it anew, and no model is made of it.
+
+    Newer servers do so with every file that they did not write themselves, and keep the other one for hours.
+    """
+    used = {blob for tag in client.tags() for blob in weights_of(client.show(str(tag["name"])))}
+    if sha256 not in used:
+        with contextlib.suppress(OSError):  # it is not ours to remove, or has just gone
+            Path(models_path, "blobs", f"sha256-{sha256}").unlink()
 
 
 class Uploader:
@@ -60,7 +72,7 @@ class Uploader:
         if self._client.has_blob(digest):
             return
         with self._local(file) as path:
-            self._board.say("uploading")
+            self._board.resume("uploading")
             self._client.upload_blob(digest, self._counted(path))
 
     def _counted(self, path: str) -> Iterator[bytes]:
@@ -78,7 +90,7 @@ class Uploader:
         with self._folder() as folder:
             # What a broken run left under this name is taken up.
             path = Path(folder, f"sha256-{file.sha256}.part")
-            self._board.say("downloading")
+            self._board.resume("downloading")
             self._downloader.save(file.origin, path, file.sha256, moved=lambda done, total: self._board.moved(done))
             if file.header:
                 check_size(file.header, path.stat().st_size, file.origin)

@@ -12,7 +12,7 @@ from typing import Any, Callable
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client, seconds
 from ansible_collections.llmops.ollama.plugins.module_utils.download import Downloader
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, Unreachable
-from ansible_collections.llmops.ollama.plugins.module_utils.gguf_upload import Uploader, look_at
+from ansible_collections.llmops.ollama.plugins.module_utils.gguf_upload import Uploader, forget_upload, look_at
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import read_tuned
@@ -192,7 +192,11 @@ class Work:
         if step.source:
             listed = {other.name.key for other in self.steps if other.after}
             state = puller.install(step, keep_alias=step.source.name.key in listed)
-        return maker.make(step) if step.making else state
+        if step.making:
+            state = maker.make(step)
+            if step.making.file and step.missing and self.order.models_path:
+                forget_upload(self.client, self.order.models_path, step.making.file.sha256)
+        return state
 
     def to_dict(self) -> dict[str, Any]:
         """The module's result."""

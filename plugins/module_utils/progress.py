@@ -85,7 +85,7 @@ class Board:
 
     def __init__(self, report: Report, sizes: Sequence[int], clock: Callable[[], float] = time.monotonic) -> None:
         self._report, self._sizes, self._clock = report, sizes, clock
-        self._number, self._label = 0, ""
+        self._number, self._label, self._doing = 0, "", ""
         self._one: Transfer | None = None
         self._all: Transfer | None = None
 
@@ -93,12 +93,13 @@ class Board:
         """The next model."""
         self._number += 1
         several = len(self._sizes) > 1
-        self._label = f"{self._number}/{len(self._sizes)} {name}" if several else name
+        self._label, self._doing = f"{self._number}/{len(self._sizes)} {name}" if several else name, ""
         self._one = None
 
-    def resume(self) -> None:
-        """Measure anew: what is there already is no speed of what comes."""
+    def resume(self, doing: str = "") -> None:
+        """Measure anew: what is there already is no speed of what comes. ``doing`` says what is done, if not pulled."""
         self._one = self._all = None
+        self._doing = f", {doing}" if doing else ""
 
     def say(self, text: str) -> None:
         """What happens to the model."""
@@ -108,7 +109,7 @@ class Board:
         """So many bytes of the model are there."""
         size, before = self._sizes[self._number - 1], sum(self._sizes[: self._number - 1])
         if self._one is None:
-            self._one = Transfer(self._label, size, done, self._clock)
+            self._one = Transfer(self._label + self._doing, size, done, self._clock)
         if self._all is None:
             self._all = Transfer("all", sum(self._sizes), before + done, self._clock)
         line = self._one.text(done)
