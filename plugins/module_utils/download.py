@@ -59,6 +59,18 @@ def sha256_of(path: Path, moved: Callable[[int], None] = lambda count: None) -> 
     return digest.hexdigest()
 
 
+def checked(name: str, expected: str, got: str) -> None:
+    """Raise ``ChecksumMismatch`` unless a file has the sha256 (hex) that it must."""
+    if got != expected:
+        raise ChecksumMismatch(
+            f"{name} has the sha256 {got}, but {expected} was expected.",
+            "Nothing of it was kept. Compare it with the original: it was published anew, or damaged on the way.",
+            url=name,
+            expected=expected,
+            got=got,
+        )
+
+
 class Incoming:
     """A file ``name`` that is on its way to ``path``; ``size`` is what it must have, 0 where that is not known.
 
@@ -82,19 +94,12 @@ class Incoming:
                     persistently(lambda: self._take(open_at))
                 self._stream.flush()
                 os.fsync(self._stream.fileno())
-            got = self._digest.hexdigest()
-            if got == sha256:
+            if self._digest.hexdigest() == sha256:
                 return
             self.path.unlink()
             if not self._pieced:
                 break
-        raise ChecksumMismatch(
-            f"{self.name} has the sha256 {got}, but {sha256} was expected.",
-            "It was thrown away. Compare it with the original: it was published anew, or damaged on the way.",
-            url=self.name,
-            expected=sha256,
-            got=got,
-        )
+        checked(self.name, sha256, self._digest.hexdigest())
 
     def _recall(self) -> None:
         """Take up what an earlier run left."""
@@ -162,17 +167,17 @@ class Downloader:
         self._session = requests.Session()
         self._session.headers["Accept-Encoding"] = "identity"  # the bytes that were hashed, as they are
 
-    def text(self, url: str) -> str:
-        """The text of a small file. Raises ``NotFound``, ``Unreachable``, ``UnexpectedAnswer``, ``Untrusted``."""
+    def read(self, url: str) -> bytes:
+        """A small file. Raises ``NotFound``, ``Unreachable``, ``UnexpectedAnswer``, ``Untrusted``."""
 
-        def attempt() -> str:
+        def attempt() -> bytes:
             with self._ask(url) as response:
-                return response.text
+                return response.content
 
         return self._persistently(url, attempt)
 
     def size(self, url: str) -> int:
-        """The size of a file in bytes, 0 where the server does not tell. Raises as ``text`` does."""
+        """The size of a file in bytes, 0 where the server does not tell. Raises as ``read`` does."""
 
         def attempt() -> int:
             with self._ask(url, method="HEAD") as response:
@@ -191,7 +196,7 @@ class Downloader:
     ) -> int:
         """Complete the file at ``path``; returns the bytes that came. ``announced`` hears of the size before the first.
 
-        Raises as ``text`` and ``Incoming.complete`` do, and what ``announced`` raises.
+        Raises as ``read`` and ``Incoming.complete`` do, and what ``announced`` raises.
         """
 
         @contextlib.contextmanager

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -58,6 +59,16 @@ def parse(data: Any) -> Lock:
 def to_data(pins: Mapping[str, Pin]) -> dict[str, Any]:
     """What ``parse`` reads, to be written as YAML; ``pins`` by name."""
     return {"format": FORMAT, "models": {name: asdict(pins[name]) for name in sorted(pins)}}
+
+
+def to_text(pins: Mapping[str, Pin]) -> str:
+    """The same as a YAML file for people to read and to compare."""
+    lines = ["# Written by the playbooks mirror and bundle: the digests that the fleet's models shall have.", "---"]
+    data = to_data(pins)
+    lines += [f"format: {data['format']}", "models:" if pins else "models: {}"]
+    for name, entry in data["models"].items():
+        lines += [f"  {json.dumps(name)}:", *(f"    {key}: {json.dumps(value)}" for key, value in entry.items())]
+    return "\n".join([*lines, ""])
 
 
 def _pin(name: str, entry: Any) -> Pin:

@@ -12,6 +12,7 @@ import json
 import ssl
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,7 +30,7 @@ from fake_http import sha256
 class Fault:
     """What one request gets instead: another status or body, or the first ``cut`` bytes before the line goes dead.
 
-    Without ``measured`` it does not say how long it is.
+    Without ``measured`` it does not say how long it is. After ``pause_at`` bytes it calls ``pause`` before it goes on.
     """
 
     status: int = 200
@@ -37,6 +38,8 @@ class Fault:
     cut: int | None = None
     ranges: bool = True
     measured: bool = True
+    pause: Callable[[], object] | None = None
+    pause_at: int = 0
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -164,7 +167,11 @@ class FakeMirror:
             handler.send_header(name, value)
         handler.end_headers()
         if handler.command != "HEAD":
-            handler.wfile.write(body[: fault.cut])
+            begin = fault.pause_at if fault.pause else 0
+            handler.wfile.write(body[:begin])
+            if fault.pause:
+                fault.pause()
+            handler.wfile.write(body[begin : fault.cut])
             self.sent += len(body[: fault.cut])
         if fault.cut is not None or not fault.measured:
             handler.close_connection = True
