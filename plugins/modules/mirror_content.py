@@ -191,6 +191,10 @@ lock:
         weights: 8f6e7c1a2b3d4e5f60718293a4b5c6d7e8f9012a3b4c5d6e7f8091a2b3c4d5e6
         size: 253136896
         quantization: Q4_K_M
+lock_text:
+  description: The same as the text of a C(models.lock.yml).
+  returned: success
+  type: str
 """
 
 from pathlib import Path
@@ -267,6 +271,7 @@ def execute(module: AnsibleModule) -> Result:
         "removed": outcome.removed,
         "bytes": outcome.bytes,
         "lock": model_lock.to_data(outcome.lock),
+        "lock_text": model_lock.to_text(outcome.lock),
         "diff": outcome.diff(str(root)),
     }
 
