@@ -19,7 +19,13 @@ with contextlib.suppress(ImportError):  # entry.run() reports a missing library 
     import requests
 
 from ansible_collections.llmops.ollama.plugins.module_utils.access import Access
-from ansible_collections.llmops.ollama.plugins.module_utils.client import CONNECT_TIMEOUT, brief, no_answer, seconds
+from ansible_collections.llmops.ollama.plugins.module_utils.client import (
+    CONNECT_TIMEOUT,
+    brief,
+    error_text,
+    no_answer,
+    seconds,
+)
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     ChecksumMismatch,
     NotFound,
@@ -225,26 +231,27 @@ class Downloader:
             **self._access.options(url),
         )
         status = response.status_code
-        page = response.headers.get("Content-Type", "").startswith("text/html")
-        if status in (http.client.OK, http.client.PARTIAL_CONTENT) and not page:
+        good = status in (http.client.OK, http.client.PARTIAL_CONTENT)
+        if good and not response.headers.get("Content-Type", "").startswith("text/html"):
             return response
-        response.close()
+        with response:
+            words = error_text(response) if not good else ""
         if status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and start:  # what is there cannot be its beginning
             return self._ask(url)
         details = {"url": url, "status": status}
         option = self._option
         if status == http.client.NOT_FOUND:
             raise NotFound(f"{url} does not exist (404).", f"Check {option} and the version.", **details)
-        if page:
+        if good:
             raise UnexpectedAnswer(
-                f"{url} answered with a web page instead of the file ({status}).",
+                f"{url} answered with a web page instead of the file.",
                 f"Check {option}: a login page, a proxy or a listing may stand in between.",
                 **details,
             )
         remedy = f"Check {option} and the access to it."
         if status == http.client.UNAUTHORIZED:
             remedy = self._access.remedy(url, option)
-        raise UnexpectedAnswer(f"{url} answered {status} {response.reason}.", remedy, **details)
+        raise UnexpectedAnswer(f"{url} answered {status}: {words}.", remedy, **details)
 
     def _persistently(self, url: str, attempt: Callable[[], T]) -> T:
         def reach() -> T:
