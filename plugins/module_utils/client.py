@@ -27,6 +27,9 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
 
 Json = dict[str, Any]
 
+# The server's words for a model that only embeds.
+NO_GENERATE = "does not support generate"
+
 CONNECT_TIMEOUT = 5.0
 # A socket's timeout has an upper bound; a day is beyond any sensible wait for one byte.
 MAX_TIMEOUT = 86400.0

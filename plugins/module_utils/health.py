@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
+from ansible_collections.llmops.ollama.plugins.module_utils.client import NO_GENERATE, Client
 from ansible_collections.llmops.ollama.plugins.module_utils.effective import Checks, Host, Proof, Wanted
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     NotFound,
@@ -26,9 +26,6 @@ from ansible_collections.llmops.ollama.plugins.module_utils.runner import read_e
 LEVELS = ("live", "ready", "effective")
 # Seconds between two looks at a server that is not healthy yet.
 PAUSE = 0.5
-
-# The server's words for a model that only embeds.
-NO_GENERATE = "does not support generate"
 
 # Where a model is unloaded after each answer, it must stay for as long as the checks look at it.
 UNLOADED_AT_ONCE = ("0", "0s", "0m", "0h")

@@ -129,8 +129,8 @@ class Planner:
 
     def exclude(self) -> list[Step]:
         """Remove what is installed and neither declared nor a base of what is."""
-        others = [key for key in self._installed if key not in self._steps]
-        return [remove(ModelName.parse(key), self._installed[key]) for key in sorted(others)]
+        others = {state.name or key: state for key, state in self._installed.items() if key not in self._steps}
+        return [remove(ModelName.parse(name), others[name]) for name in sorted(others)]
 
     def _step(self, definition: Definition) -> Step:
         key = definition.name.key

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.llmops.ollama.plugins.module_utils.registry import Offer
@@ -25,6 +25,7 @@ class State:
     family: str
     parameter_size: str
     parent: str | None = ""
+    name: str = field(default="", compare=False)  # as the server spells it
 
     @classmethod
     def of_tag(cls, entry: Mapping[str, Any]) -> State:
@@ -39,6 +40,7 @@ class State:
             family=str(details.get("family") or ""),
             parameter_size=str(details.get("parameter_size") or ""),
             parent=parent,
+            name=str(entry.get("name", "")),
         )
 
     @classmethod

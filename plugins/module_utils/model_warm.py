@@ -6,10 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
+from ansible_collections.llmops.ollama.plugins.module_utils.client import NO_GENERATE, Client
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import Engine
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError, UnexpectedAnswer, Unhealthy
-from ansible_collections.llmops.ollama.plugins.module_utils.health import NO_GENERATE
 from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import weights_of
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import Report
 

@@ -13,13 +13,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
 from ansible_collections.llmops.ollama.plugins.module_utils.download import Downloader
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, Unreachable
 from ansible_collections.llmops.ollama.plugins.module_utils.gguf_upload import Uploader, forget_upload, look_at
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import read_tuned
 from ansible_collections.llmops.ollama.plugins.module_utils.model_build import Maker
-from ansible_collections.llmops.ollama.plugins.module_utils.model_choice import Choice, Host, resolve
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition, Parameters
-from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Lookup
 from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import Lock
 from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import Planner, Server, Step, remove
 from ansible_collections.llmops.ollama.plugins.module_utils.model_pull import Puller
@@ -28,15 +23,12 @@ from ansible_collections.llmops.ollama.plugins.module_utils.model_state import S
 from ansible_collections.llmops.ollama.plugins.module_utils.model_store import (
     Leftover,
     check_space,
-    free_bytes,
     leftovers,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.model_warm import LOAD_TIMEOUT, warm
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import Board, Report
 from ansible_collections.llmops.ollama.plugins.module_utils.registry import Registry
-from ansible_collections.llmops.ollama.plugins.module_utils.registry_facts import Elsewhere
-from ansible_collections.llmops.ollama.plugins.module_utils.tuning import Intent
 
 PRESENT, LATEST, ABSENT = STATES = ("present", "latest", "absent")
 
@@ -80,7 +72,7 @@ class Work:
     report: Report
     check: bool = False
     steps: list[Step] = field(default_factory=list)
-    choices: tuple[Choice, ...] = ()
+    choices: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     _stale: list[Leftover] = field(default_factory=list)
     _removed: list[Leftover] = field(default_factory=list)
@@ -130,29 +122,15 @@ class Work:
         order = self.order
         if not any(definition.is_open for definition in order.models):
             return order.models
-        host = Host.of(
-            probe(models_path=order.models_path),
-            order.policy,
-            Intent.make(engine_version=self._version()),
-            read_tuned(Files()),
-            len(order.models),
-            lambda model: 0 if has_blob(model.blob.replace("-", ":")) else model.size,
-            free_bytes(order.models_path) if order.models_path else None,
+        # Imported here since it takes as long as all the rest of a run in which nothing changes.
+        from ansible_collections.llmops.ollama.plugins.module_utils.model_decision import decide  # noqa: PLC0415
+
+        found = decide(
+            order.models, self.client, self.registry, order.registry, order.policy, order.models_path, has_blob
         )
-        found = resolve(order.models, Lookup(self.client, Elsewhere(self.registry, order.registry)), host)
-        if any(definition.is_open for definition in found.definitions):
-            raise Unreachable(found.warnings[-1], "Run again when the registry answers.")
-        self.choices = found.choices
+        self.choices = [choice.to_dict() for choice in found.choices]
         self.warnings += found.warnings
         return found.definitions
-
-    def _version(self) -> str:
-        try:
-            return self.client.version()
-        except Unreachable:
-            if not self.check:
-                raise
-            return ""
 
     def _look_at_store(self, path: str) -> None:
         missing = {blob.digest: blob.size for step in self.steps for blob in step.missing}
@@ -204,7 +182,7 @@ class Work:
         return {
             "changed": any(step.changed for step in done) or bool(self._removed),
             "models": self._rows,
-            "choices": [choice.to_dict() for choice in self.choices],
+            "choices": self.choices,
             "freed": sum(leftover.size for leftover in self._removed),
             "diff": difference(done, self._removed),
         }

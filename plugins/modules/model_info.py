@@ -170,12 +170,12 @@ def execute(module: AnsibleModule) -> Result:
         return names is None or str(entry.get("name", "")).lower() in names
 
     with Client(given["url"], given["timeout"]) as client:
-        now = datetime.now(timezone.utc)
+        loaded, now = client.ps(), datetime.now(timezone.utc)
         return {
             "changed": False,
             "version": client.version(),
             "models": [installed(tag, client.show(str(tag["name"]))) for tag in client.tags() if wanted(tag)],
-            "running": [running(entry, now) for entry in client.ps() if wanted(entry)],
+            "running": [running(entry, now) for entry in loaded if wanted(entry)],
         }
 
 
