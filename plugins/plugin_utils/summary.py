@@ -161,7 +161,8 @@ def _models(variables: HostVars) -> str:
     # What the health check saw is newer than what the pull returned; a dry run has only the latter.
     results = (variables.get(name) or {} for name in ("ollama_health_result", "ollama_models_result"))
     known: Sequence[Mapping[str, Any]] = next((each["models"] for each in results if each.get("models")), [])
-    return ", ".join(f"{model['name']} {model.get('quantization') or ''}".strip() for model in known) or "none"
+    there = [model for model in known if model.get("action") != "removed"]
+    return ", ".join(f"{model['name']} {model.get('quantization') or ''}".strip() for model in there) or "none"
 
 
 def _load(result: Mapping[str, Any] | None) -> list[str]:
@@ -273,6 +274,7 @@ def _reasons(host: str, variables: HostVars) -> str:
         lines.append(f"  {name:{name_width}}  {value:{value_width}}  {wrapped[0]}")
         lines += [" " * margin + more for more in wrapped[1:]]
     lines += _memory(tuning.get("memory"))
+    lines += _models_chosen(tuning.get("choices", ()), variables.get("ollama_models_result") or {})
     for warning in tuning.get("warnings", []):
         first, *others = textwrap.wrap(f"warning: {warning}", WIDTH - 4)
         lines += [f"  {first}", *(f"    {more}" for more in others)]
@@ -308,6 +310,19 @@ def _memory(memory: Mapping[str, Any] | None) -> list[str]:
         how = ", with sizes from the log of its last load" if model.get("calibrated") else ""
         lines.append(f"    {name}, {slots}: {model['peak_mb']} MiB{how}")
         lines.append(f"      {sizes}")
+    return lines
+
+
+def _models_chosen(choices: Sequence[Mapping[str, Any]], result: Mapping[str, Any]) -> list[str]:
+    """What models with candidates are made of and why, and which models were removed."""
+    lines = []
+    for choice in choices:
+        lines.append(f"  {choice['name']} is made of {choice['chosen']}")
+        lines += [f"    {line}" for line in textwrap.wrap(choice["reason"], WIDTH - 4)]
+    removed = [model["name"] for model in result.get("models", ()) if model.get("action") == "removed"]
+    if removed:
+        text = f"removed, since they are not declared: {', '.join(removed)}"
+        lines += [f"  {line}" for line in textwrap.wrap(text, WIDTH - 2, break_on_hyphens=False)]
     return lines
 
 
