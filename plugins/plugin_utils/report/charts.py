@@ -1,0 +1,248 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The charts, from the report's data. Each is as wide as a phone; what a colour says, a shape or a word says too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.llmops.ollama.plugins.plugin_utils.report import svg
+from ansible_collections.llmops.ollama.plugins.plugin_utils.report.model import (
+    Curve,
+    Expectation,
+    Trial,
+    Variant,
+)
+from ansible_collections.llmops.ollama.plugins.plugin_utils.report.theme import STAND_INS
+from ansible_collections.llmops.ollama.plugins.plugin_utils.report.words import fixed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH = 3.6  # inches of 72 units
+HEIGHT = 2.5
+ROW = 0.4  # of a chart with one row for each thing
+FRAME = 0.8  # axis, legend and air of such a chart
+
+INK, SOFT, RULE = STAND_INS["ink"], STAND_INS["soft"], STAND_INS["rule"]
+ACCENT, BEFORE, BAND, PAGE = STAND_INS["accent"], STAND_INS["before"], STAND_INS["band"], STAND_INS["page"]
+
+# How a curve is drawn by its label.
+STYLES = {
+    "before": {"color": BEFORE, "linestyle": (0, (3, 2)), "marker": "s", "markerfacecolor": PAGE},
+    "after": {"color": ACCENT, "linestyle": "-", "marker": "o"},
+    "now": {"color": ACCENT, "linestyle": "-", "marker": "o"},
+}
+OUTLINE: dict[str, Any] = {"height": 0.5, "edgecolor": SOFT, "linewidth": 0.6}
+LONGEST_LABEL = 48  # characters; a longer name is cut in the chart and whole in its table
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of memory in MiB: ``parts`` by the names of ``PARTS``, up to ``budget`` of ``limit``."""
+
+    name: str
+    parts: dict[str, float]
+    budget: float
+    limit: float
+
+
+# In the order in which they are drawn: colour, hatch, name in the legend.
+PARTS = {
+    "weights": "weights",
+    "kv": "KV cache",
+    "compute": "compute",
+    "runtime": "runtime",
+    "growth": "prompt caches",
+}
+
+
+def _figure(width: float, height: float) -> Figure:
+    return svg.Figure(figsize=(width, height), layout="constrained")
+
+
+def throughput_latency(curves: Sequence[Curve]) -> Figure:
+    """Latency p95 over requests/s; each point is a level of load, named by its requests at a time."""
+    figure = _figure(WIDTH, HEIGHT)
+    axes = figure.add_subplot()
+    for curve in curves:
+        points = [level for level in curve.levels if level.latency_p95_s is not None]
+        style = STYLES.get(curve.label, STYLES["now"])
+        across = [level.requests_per_second for level in points]
+        up = [level.latency_p95_s or 0.0 for level in points]
+        axes.plot(across, up, label=curve.label, markeredgewidth=1.4, **style)
+        for level, x, y in zip(points, across, up):
+            name = f"{level.concurrency}" if level.rate is None else f"{level.rate:g}/s"
+            # The curve before is above and to the left of the one after.
+            side = {"xytext": (-6, 1), "ha": "right"} if curve.label == "before" else {"xytext": (5, -7), "ha": "left"}
+            axes.annotate(name, (x, y), textcoords="offset points", fontsize=7.5, color=style["color"], **side)
+    axes.set_xlabel("requests/s")
+    axes.set_ylabel("latency p95, s")
+    _from_zero(axes)
+    axes.grid(axis="y")
+    if len(curves) > 1:
+        figure.legend(loc="outside upper left", ncols=len(curves), handlelength=2.4)
+    return figure
+
+
+def expectations(rows: Sequence[Expectation]) -> Figure:
+    """The guide's range as a bar and what was measured as a point, for latency and throughput."""
+    figure = _figure(WIDTH, FRAME + 0.25 + 0.3 * len(rows))
+    panels = figure.subplots(1, 2, sharey=True)
+    places = range(len(rows))
+    sides = (
+        ("latency, % more", [(row.latency_low, row.latency_high, row.latency) for row in rows]),
+        ("throughput, % more", [(row.throughput_low, row.throughput_high, row.throughput) for row in rows]),
+    )
+    for axes, (name, values) in zip(panels, sides):
+        for place, (low, high, measured) in zip(places, values):
+            axes.barh(place, high - low, left=low, height=0.5, color=BAND, label="the guide" if place == 0 else None)
+            if measured is not None:
+                axes.plot(measured, place, "o", color=ACCENT, label="measured")
+        axes.set_xlabel(name)
+        axes.grid(axis="x")
+        axes.axvline(0, color=SOFT, linewidth=0.6)
+        axes.margins(x=0.1)
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        axes.set_axisbelow(True)
+    panels[0].set_yticks(list(places), [f"parallel {row.parallel}" for row in rows])
+    panels[0].set_ylim(len(rows) - 0.5, -0.5)
+    _legend(figure, panels)
+    return figure
+
+
+def trials(tried: Sequence[Trial], objective: str) -> Figure:
+    """What each configuration was worth, with its interval of 95 % confidence."""
+    figure, axes = _rows([_trial_name(trial) for trial in tried])
+    for place, trial in enumerate(tried):
+        if trial.value is None or trial.failure:
+            axes.plot(0, place, **_mark("x", SOFT, filled=False), clip_on=False)
+            continue
+        colour = ACCENT if trial.winner else BEFORE
+        if trial.low is not None and trial.high is not None:
+            axes.plot([trial.low, trial.high], [place, place], color=colour, linewidth=1.4, marker="|", markersize=6)
+        axes.plot(trial.value, place, **_mark("D" if trial.winner else "o", colour, filled=trial.winner))
+    axes.set_xlabel(objective)
+    axes.grid(axis="x")
+    _from_zero(axes, "x")
+    return figure
+
+
+def _trial_name(trial: Trial) -> str:
+    marks = [word for word, holds in (("best", trial.winner), ("before", trial.current)) if holds]
+    marks += ["could not be used"] if trial.failure else []
+    return trial.setting + (f" ({', '.join(marks)})" if marks else "")
+
+
+def frontier(variants: Sequence[Variant], unit: str) -> Figure:
+    """Speed and memory of each quantization; a filled mark is one that no other beats."""
+    figure = _figure(WIDTH, FRAME + ROW * len(variants))
+    panels = figure.subplots(1, 2)
+    for axes, name, values in (
+        (panels[0], unit, [each.speed for each in variants]),
+        (panels[1], "memory, MiB", [each.memory_mb for each in variants]),
+    ):
+        for place, (each, value) in enumerate(zip(variants, values)):
+            colour = ACCENT if each.frontier else BEFORE
+            axes.plot([0, value], [place, place], color=colour, linewidth=1.4, solid_capstyle="butt")
+            axes.plot(value, place, **_mark("o", colour, filled=each.frontier))
+        _name_rows(axes, [_variant_name(each) for each in variants] if axes is panels[0] else [""] * len(variants))
+        axes.set_xlabel(name)
+        axes.grid(axis="x")
+        _from_zero(axes, "x")
+    return figure
+
+
+def _variant_name(each: Variant) -> str:
+    remarks = [f"{each.loss:g} % loss"] if each.loss is not None else []
+    remarks += ["in use"] if each.chosen else []
+    return each.quantization + (f" ({', '.join(remarks)})" if remarks else "")
+
+
+def memory(bars: Sequence[Bar], share: bool) -> Figure:
+    """What of each limit goes where: in percent of it where ``share``, else in GiB."""
+    figure, axes = _rows([bar.name for bar in bars])
+    for place, bar in enumerate(bars):
+        scale = 100 / bar.limit if share else 1 / 1024
+        left = 0.0
+        for name, size in bar.parts.items():
+            if size > 0:
+                axes.barh(
+                    place,
+                    size * scale,
+                    left=left,
+                    label=PARTS[name] if next(each for each in bars if each.parts.get(name, 0) > 0) is bar else None,
+                    color=STAND_INS[f"part-{name}"],
+                    hatch="////" if name == "growth" else None,
+                    **OUTLINE,
+                )
+                left += size * scale
+        reserved = (bar.limit - bar.budget) * scale
+        reserve = {"color": "none", "hatch": "xxxx", "label": "reserve" if place == 0 else None}
+        axes.barh(place, reserved, left=bar.budget * scale, **OUTLINE, **reserve)
+        axes.barh(place, bar.limit * scale, color="none", **OUTLINE)
+    axes.set_xlabel("% of the memory that may be used" if share else "GiB")
+    axes.margins(x=0)
+    axes.set_xlim(left=0)
+    figure.legend(loc="outside upper left", ncols=3, handlelength=1.2, columnspacing=1.0, labelspacing=0.3)
+    return figure
+
+
+def changes(rows: Sequence[tuple[str, float | None, float | None]]) -> Figure:
+    """Requests/s of each host, before and after where both were measured: (host, before, after)."""
+    figure, axes = _rows([name for name, _, _ in rows])
+    for place, (_, before, after) in enumerate(rows):
+        if before is not None and after is not None:
+            axes.plot([before, after], [place, place], color=RULE, linewidth=2.5, solid_capstyle="butt", zorder=1)
+        if before is not None:
+            axes.plot(before, place, **_mark("s", BEFORE, filled=False))
+        if after is not None:
+            axes.plot(after, place, **_mark("o", ACCENT, filled=True))
+    axes.set_xlabel("requests/s")
+    axes.grid(axis="x")
+    _from_zero(axes, "x")
+    return figure
+
+
+def _rows(names: Sequence[str]) -> tuple[Figure, Axes]:
+    """A chart with a row for each thing."""
+    figure = _figure(WIDTH, FRAME + ROW * len(names))
+    axes = figure.add_subplot()
+    _name_rows(axes, names)
+    return figure, axes
+
+
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Rows whose names stand above them: a long name then takes no width from the chart."""
+    for place, name in enumerate(names):
+        axes.text(0, place - 0.28, _short(name), transform=axes.get_yaxis_transform(), va="bottom", fontsize=8)
+    axes.set_ylim(len(names) - 0.6, -0.85)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.set_axisbelow(True)
+
+
+def _mark(shape: str, colour: str, filled: bool) -> dict[str, Any]:
+    return {"marker": shape, "color": colour, "markerfacecolor": colour if filled else PAGE, "markeredgewidth": 1.4}
+
+
+def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
+    handles = dict(zip(*reversed(panels[0].get_legend_handles_labels())))
+    figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=3, handlelength=1.2)
+
+
+def _from_zero(axes: Axes, direction: str = "xy") -> None:
+    """Axes that begin at 0, so that lengths can be compared."""
+    axes.margins(0.12)
+    if "x" in direction:
+        axes.set_xlim(left=0)
+    if "y" in direction:
+        axes.set_ylim(bottom=0)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_LABEL else name[: LONGEST_LABEL - 1] + "…"

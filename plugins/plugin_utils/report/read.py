@@ -1,0 +1,254 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From the variables that roles and playbooks left on the hosts to the data of a report. Pure; invents nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
+from ansible_collections.llmops.ollama.plugins.plugin_utils.report.model import (
+    Check,
+    Curve,
+    Diagnosis,
+    Finding,
+    Gateway,
+    Health,
+    Host,
+    Installed,
+    Level,
+    Machine,
+    Memory,
+    ModelMemory,
+    Report,
+    Value,
+)
+from ansible_collections.llmops.ollama.plugins.plugin_utils.report.plain import (
+    number,
+    part,
+    parts,
+    text,
+    texts,
+    whole,
+)
+
+HostVars = Mapping[str, Any]
+
+BEFORE, AFTER, NOW = "before", "after", "now"
+
+# What a host's part of the report is made from, and which playbook leaves it.
+_SOURCES = {
+    "values": ("Values and memory plan", "site"),
+    "health": ("Health", "health"),
+    "curves": ("Benchmark", "benchmark"),
+    "search": ("Measured search for the best setting", "retune"),
+    "diagnosis": ("Findings of the doctor", "doctor"),
+}
+
+
+def read_report(
+    servers: Mapping[str, HostVars], gateways: Mapping[str, HostVars], title: str, made_at: str, version: str
+) -> Report:
+    """Everything that is known of the fleet after a run."""
+    return Report(
+        title=text(title),
+        made_at=made_at,
+        version=version,
+        hosts=tuple(_host(name, variables) for name, variables in servers.items()),
+        gateways=tuple(_gateway(name, variables) for name, variables in gateways.items()),
+    )
+
+
+def _host(name: str, variables: HostVars) -> Host:
+    tuning = part(variables, "ollama_tuning")
+    checked = part(variables, "ollama_health_result")
+    found = {
+        "values": tuple(map(_value, parts(tuning, "recommendations"))),
+        "health": _health(checked),
+        "curves": _curves(part(variables, "ollama_benchmark_result")),
+        "diagnosis": _diagnosis(part(variables, "ollama_doctor_result")),
+    }
+    return Host(
+        name=text(name),
+        machine=_machine(part(tuning, "hardware")),
+        profile=text(tuning.get("profile")),
+        version=text(checked.get("version")) or text(variables.get("ollama_version")),
+        models=_models(checked, part(variables, "ollama_models_result")),
+        warnings=texts(tuning.get("warnings")),
+        memory=_memory(tuning),
+        absent=tuple(_absent(found)),
+        **found,
+    )
+
+
+def _absent(found: Mapping[str, Any]) -> Iterable[str]:
+    for key, value in found.items():
+        if not value:
+            what, playbook = _SOURCES[key]
+            yield f"{what}: the playbook {playbook} finds out."
+
+
+def _gateway(name: str, variables: HostVars) -> Gateway:
+    found = {
+        "health": _health(part(variables, "gateway_health_result")),
+        "curves": _curves(part(variables, "gateway_benchmark_result")),
+    }
+    return Gateway(name=text(name), absent=tuple(_absent(found)), **found)
+
+
+def _machine(hardware: Mapping[str, Any]) -> Machine | None:
+    try:
+        host = Hardware.describe(hardware)
+    except InvalidInput:
+        return None
+    return Machine(
+        cpus=host.cpus,
+        cpus_online=host.cpu_cores,
+        memory_mb=host.usable_memory_mb,
+        memory_online_mb=host.memory_mb,
+        cpu_model=text(host.cpu_model),
+        virtualization="" if host.virtualization == "none" else text(host.virtualization),
+        gpus=tuple(text(gpu.name) or gpu.vendor for gpu in host.gpus),
+    )
+
+
+def _value(each: Mapping[str, Any]) -> Value:
+    # What a person would look for on the host.
+    names = (text(each.get(kind)) for kind in ("variable", "directive", "parameter", "key"))
+    return Value(
+        name=next(filter(None, names), "?"),
+        value=text(each.get("value")) + ("M" if each.get("directive") else ""),
+        rule=text(each.get("rule")),
+        reason=text(each.get("reason")),
+    )
+
+
+def _health(result: Mapping[str, Any]) -> Health | None:
+    if "healthy" not in result:
+        return None
+    failed = [each for each in parts(result, "checks") if not each.get("ok")]
+    return Health(
+        healthy=bool(result["healthy"]),
+        level=text(result.get("level")),
+        failed=tuple(Check(text(each.get("name")), text(each.get("detail"))) for each in failed),
+    )
+
+
+def _models(checked: Mapping[str, Any], pulled: Mapping[str, Any]) -> tuple[Installed, ...]:
+    """The models that the health check saw, with what the pull knows of them; a dry run has only the latter."""
+    known = {text(each.get("name")): each for each in parts(pulled, "models")}
+    found = []
+    for each in parts(checked, "models") or list(known.values()):
+        name = text(each.get("name"))
+        both = {**known.get(name, {}), **each}
+        size, action = number(both.get("size")), text(both.get("action"))
+        found.append(
+            Installed(
+                name=name,
+                quantization=text(both.get("quantization")),
+                size_mb=None if size is None else size / (1 << 20),
+                digest=text(both.get("digest")),
+                action="" if action == "none" else action,
+            )
+        )
+    return tuple(found)
+
+
+def _memory(tuning: Mapping[str, Any]) -> Memory | None:
+    plan = part(tuning, "memory")
+    sizes = {name: whole(plan.get(name)) for name in ("budget_mb", "reserve_mb", "planned_mb")}
+    if None in sizes.values():
+        return None
+    settled = {text(each.get("key")): each.get("value") for each in parts(tuning, "recommendations")}
+    return Memory(
+        limit_mb=(sizes["budget_mb"] or 0) + (sizes["reserve_mb"] or 0),
+        reserve_mb=sizes["reserve_mb"] or 0,
+        budget_mb=sizes["budget_mb"] or 0,
+        planned_mb=sizes["planned_mb"] or 0,
+        gpu_budget_mb=whole(plan.get("gpu_budget_mb")) or 0,
+        fits=bool(plan.get("fits")),
+        on_gpu=bool(plan.get("on_gpu")),
+        together=whole(settled.get("max_loaded_models")) or 1,
+        advice=text(plan.get("advice")),
+        models=tuple(map(_model_memory, parts(plan, "models"))),
+    )
+
+
+def _model_memory(each: Mapping[str, Any]) -> ModelMemory:
+    return ModelMemory(
+        name=text(each.get("name")),
+        quantization=text(each.get("quantization")),
+        calibrated=bool(each.get("calibrated")),
+        **{
+            name: whole(each.get(name)) or 0
+            for name in ("slots", "context", "weights_mb", "kv_mb", "compute_mb", "runtime_mb", "growth_mb", "peak_mb")
+        },
+    )
+
+
+def _curves(result: Mapping[str, Any]) -> tuple[Curve, ...]:
+    curve = _curve(NOW, part(result, "benchmark"))
+    return (curve,) if curve else ()
+
+
+def _curve(label: str, measured: Mapping[str, Any]) -> Curve | None:
+    """One benchmark's document; None where it has no level with a rate."""
+    levels = [_level(each) for each in [part(measured, "load"), *parts(measured, "levels")]]
+    kept = tuple(level for level in levels if level)
+    if not kept:
+        return None
+    return Curve(
+        label=label,
+        model=text(measured.get("model")),
+        max_tokens=whole(measured.get("max_tokens")),
+        alone_latency_s=number(part(measured, "single").get("latency_s")),
+        alone_ttft_s=number(part(measured, "single").get("ttft_s")),
+        levels=kept,
+    )
+
+
+def _level(each: Mapping[str, Any]) -> Level | None:
+    rate = number(each.get("requests_per_second"))
+    if rate is None:
+        return None
+    return Level(
+        concurrency=whole(each.get("concurrency")),
+        rate=number(each.get("rate")),
+        requests=whole(each.get("requests")) or 0,
+        requests_per_second=rate,
+        requests_per_second_low=_bound(each, "requests_per_second", 0),
+        requests_per_second_high=_bound(each, "requests_per_second", 1),
+        goodput=number(each.get("goodput")),
+        goodput_low=_bound(each, "goodput", 0),
+        goodput_high=_bound(each, "goodput", 1),
+        output_tokens_per_second=number(each.get("output_tokens_per_second")),
+        latency_p50_s=number(part(each, "latency_s").get("p50")),
+        latency_p95_s=number(part(each, "latency_s").get("p95")),
+        latency_p99_s=number(part(each, "latency_s").get("p99")),
+        ttft_p50_s=number(part(each, "ttft_s").get("p50")),
+        ttft_p95_s=number(part(each, "ttft_s").get("p95")),
+        tpot_p50_s=number(part(each, "tpot_s").get("p50")),
+        errors={text(kind): whole(count) or 0 for kind, count in part(each, "errors").items()},
+        server_cpus=number(part(each, "server").get("cpu_cores")),
+        server_memory_mb=whole(part(each, "server").get("rss_peak_mb")),
+    )
+
+
+def _bound(each: Mapping[str, Any], name: str, side: int) -> float | None:
+    """One end of an interval; None where there were too few values for it."""
+    bounds = part(each, "intervals").get(name)
+    return number(bounds[side]) if isinstance(bounds, (list, tuple)) and len(bounds) == 2 else None  # noqa: PLR2004
+
+
+def _diagnosis(result: Mapping[str, Any]) -> Diagnosis | None:
+    if "findings" not in result:
+        return None
+    order = {"problem": 0, "warning": 1}
+    findings = [
+        Finding(*(text(each.get(name)) for name in ("symptom", "severity", "what", "evidence", "remedy")))
+        for each in parts(result, "findings")
+    ]
+    findings.sort(key=lambda finding: order.get(finding.severity, 2))
+    return Diagnosis(tuple(findings), texts(result.get("checked")))

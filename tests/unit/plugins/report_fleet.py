@@ -1,0 +1,222 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Fleets as a report sees them: what the tuner and the doctor really say of hosts, and numbers that were measured."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.diagnosis import checked, diagnose, healthy
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import Engine
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import Workload
+from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Model
+from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import from_server
+from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy
+from ansible_collections.llmops.ollama.plugins.module_utils.tuning import Intent, recommend
+from ansible_collections.llmops.ollama.plugins.plugin_utils.report import model as data
+from doctor_evidence import HEALTHY, MIB, said
+
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+GEMMA = from_server(json.loads((FIXTURES / "models/gemma3-270m-show.json").read_text(encoding="utf-8")))
+MADE_AT = "2026-11-27T09:30:00Z"
+
+MACHINES = {
+    "llm1.example.org": Hardware.describe({"cpu_cores": 2, "cpu_quota": 1.0, "memory_mb": 24000, "memory_limit_mb": 4096}),
+    "llm2.example.org": Hardware.describe({"cpu_cores": 2, "usable_cpus": 1, "memory_mb": 24000}),
+    "llm3.example.org": Hardware.describe(
+        {"cpu_cores": 16, "physical_cores": 8, "memory_mb": 64000, "cpu_model": "AMD EPYC 9354P 32-Core Processor"}
+    ),
+    "llm4.example.org": Hardware.describe({"cpu_cores": 8, "memory_mb": 32000, "virtualization": "kvm"}),
+    "llm5.example.org": Hardware.describe({"cpu_cores": 4, "memory_mb": 16000}),
+    "llm6.example.org": Hardware.describe({"cpu_cores": 64, "physical_cores": 32, "memory_mb": 256000}),
+    "gpu1.example.org": Hardware.describe(
+        {
+            "cpu_cores": 32,
+            "memory_mb": 128000,
+            "gpus": [{"vendor": "nvidia", "name": "NVIDIA L4", "memory_mb": 23034}],
+        }
+    ),
+    "edge.example.org": Hardware.describe({"cpu_cores": 4, "memory_mb": 2000}),
+}
+
+# Requests/s, output tokens/s, latency p50, p95 and TTFT p95 (seconds) by requests at a time.
+BEFORE = {1: (1.42, 45.6, 0.70, 0.74, 0.05), 5: (1.95, 62.4, 2.55, 2.71, 2.06), 10: (2.01, 64.1, 4.93, 5.31, 4.62)}
+AFTER = {1: (1.45, 46.6, 0.69, 0.72, 0.05), 5: (2.88, 92.3, 1.71, 2.02, 0.71), 10: (3.21, 102.9, 3.05, 3.58, 1.92)}
+
+
+def tuning(hardware: Hardware) -> dict[str, Any]:
+    workload = Workload((Model("gemma3:270m", GEMMA, source="server"),))
+    found = recommend(hardware, Policy.load(), Intent(engine=Engine.parse("0.34.0")), workload)
+    return {**found.to_dict(), "hardware": hardware.to_dict()}
+
+
+def level(concurrency: int, measured: tuple[float, ...], **more: Any) -> dict[str, Any]:
+    rate, tokens, p50, p95, ttft = measured
+    return {
+        "requests": 10 * concurrency,
+        "concurrency": concurrency,
+        "truncated": False,
+        "duration_s": 10 * concurrency / rate,
+        "requests_per_second": rate,
+        "output_tokens": int(tokens * 10),
+        "output_tokens_per_second": tokens,
+        "ttft_s": {"mean": ttft, "p50": ttft * 0.9, "p95": ttft, "p99": ttft * 1.05},
+        "tpot_s": {"mean": 0.021, "p50": 0.021, "p95": 0.024, "p99": 0.025},
+        "latency_s": {"mean": p50, "p50": p50, "p95": p95, "p99": p95 * 1.04},
+        "errors": {},
+        "error_examples": {},
+        "error_rate": 0.0,
+        **more,
+    }
+
+
+def benchmark(scale: float = 1.0) -> dict[str, Any]:
+    """What the module ``benchmark`` returns."""
+    rate, tokens, *times = AFTER[10]
+    return {
+        "benchmark": {
+            "url": "http://127.0.0.1:11434",
+            "model": "gemma3:270m",
+            "max_tokens": 32,
+            "single": {"latency_s": 0.71, "ttft_s": 0.052, "tpot_s": 0.021, "output_tokens": 32},
+            "load": level(10, (rate * scale, tokens * scale, *(time / scale for time in times))),
+        }
+    }
+
+
+HEALTH = {
+    "healthy": True,
+    "level": "effective",
+    "version": "0.34.0",
+    "models": [{"name": "gemma3:270m", "quantization": "Q4_K_M"}],
+    "checks": [{"name": "api", "ok": True, "detail": "GET /api/tags answered 200.", "latency_ms": 2.1}],
+}
+UNHEALTHY = {
+    **HEALTH,
+    "healthy": False,
+    "checks": [
+        *HEALTH["checks"],
+        {
+            "name": "environment",
+            "ok": False,
+            "detail": "OLLAMA_NUM_PARALLEL is '1' in the process, it should be '2'.",
+            "latency_ms": 0.4,
+        },
+    ],
+}
+
+
+def doctor(ill: bool = False) -> dict[str, Any]:
+    """What the module ``doctor`` returns."""
+    evidence = HEALTHY
+    if ill:
+        evidence = replace(
+            HEALTHY,
+            environment={**HEALTHY.environment, "OLLAMA_NUM_PARALLEL": "1"},
+            memory_free=100 * MIB,
+            journal=said("llama runner process has terminated: signal: killed", "Out of memory: Killed process 450"),
+        )
+    found = diagnose(evidence)
+    return {
+        "changed": False,
+        "healthy": healthy(found),
+        "findings": [asdict(finding) for finding in found],
+        "checked": checked(evidence, 24.0),
+    }
+
+
+def server(name: str = "llm1.example.org", **more: Any) -> dict[str, Any]:
+    """The variables of a host on which everything was done."""
+    scale = 0.6 + 0.25 * list(MACHINES).index(name)
+    return {
+        "ollama_tuning": tuning(MACHINES[name]),
+        "ollama_version": "0.34.0",
+        "ollama_health_result": HEALTH,
+        "ollama_benchmark_result": benchmark(scale),
+        "ollama_doctor_result": doctor(),
+        **more,
+    }
+
+
+def eight() -> dict[str, dict[str, Any]]:
+    fleet = {name: server(name) for name in MACHINES}
+    fleet["llm4.example.org"] = server(
+        "llm4.example.org", ollama_health_result=UNHEALTHY, ollama_doctor_result=doctor(ill=True)
+    )
+    return fleet
+
+
+GATEWAY = {"gateway_health_result": {"healthy": True, "level": "live", "checks": []}, "gateway_benchmark_result": benchmark(2.2)}
+
+
+def _curve(label: str, measured: dict[int, tuple[float, ...]], scale: float) -> data.Curve:
+    return data.Curve(
+        label,
+        model="gemma3:270m",
+        max_tokens=32,
+        alone_latency_s=0.71,
+        levels=tuple(
+            data.Level(
+                concurrency=concurrency,
+                rate=None,
+                requests=100,
+                requests_per_second=rate * scale,
+                requests_per_second_low=rate * scale * 0.96,
+                requests_per_second_high=rate * scale * 1.04,
+                output_tokens_per_second=tokens * scale,
+                latency_p50_s=p50 / scale,
+                latency_p95_s=p95 / scale,
+                ttft_p95_s=ttft / scale,
+                errors={"timeout": 2} if concurrency == 10 and label == "before" else {},
+            )
+            for concurrency, (rate, tokens, p50, p95, ttft) in measured.items()
+        ),
+    )
+
+
+def tuned(host: data.Host, scale: float = 1.0) -> data.Host:
+    """The host with all that a measured search leaves behind."""
+    trials = [
+        ("parallel 1, threads 1", 2.01, 1.93, 2.10, False, True, ""),
+        ("parallel 2, threads 1", 2.44, 2.34, 2.55, False, False, ""),
+        ("parallel 4, threads 1", 2.71, 2.59, 2.83, False, False, ""),
+        ("parallel 8, threads 1", 3.21, 3.10, 3.33, True, False, ""),
+        ("parallel 12, threads 1", 3.18, 3.02, 3.35, False, False, ""),
+        ("parallel 8, threads 2", None, None, None, False, False, "The server was not up within 120 s."),
+    ]
+    guide = [(2, 5, 10, 80, 90, 12.0, 21.4), (4, 10, 15, 150, 200, 24.0, 34.8), (8, 20, 30, 250, 300, 41.0, 59.7)]
+    quantizations = [
+        ("F16", 1.51, 612, 0.0, True), ("Q8_0", 2.36, 371, 2.0, True), ("Q4_K_M", 3.21, 329, 3.0, True),
+        ("Q4_0", 3.38, 318, 5.0, True),
+    ]  # fmt: skip
+    return replace(
+        host,
+        curves=(_curve("before", BEFORE, scale), _curve("after", AFTER, scale)),
+        expectations=tuple(data.Expectation(*row) for row in guide),
+        search=data.Search(
+            objective="goodput, requests/s",
+            trials=tuple(
+                data.Trial(
+                    setting, value, low, high, requests_per_second=value, latency_p95_s=None if value is None else 10 / value,
+                    readings=0 if failure else 2, failure=failure, winner=winner, current=current,
+                )
+                for setting, value, low, high, winner, current, failure in trials
+            ),  # fmt: skip
+            model="gemma3:270m",
+            concurrency=10,
+            slo=("p95 <= 10 s",),
+            gain=59.7,
+            gain_low=51.2,
+            gain_high=68.9,
+            adopted=True,
+            reason="8 parallel requests with 1 thread serve 10 clients best; more slots bring nothing that can be told from noise.",
+        ),
+        variants=tuple(
+            data.Variant("gemma3:270m", name, speed, size, loss, frontier=best, chosen=name == "Q4_K_M")
+            for name, speed, size, loss, best in quantizations
+        ),
+    )
