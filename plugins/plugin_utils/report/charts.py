@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.llmops.ollama.plugins.plugin_utils.report import svg
 from ansible_collections.llmops.ollama.plugins.plugin_utils.report.model import (
     Curve,
     Expectation,
@@ -16,11 +16,12 @@ from ansible_collections.llmops.ollama.plugins.plugin_utils.report.model import 
     Variant,
 )
 from ansible_collections.llmops.ollama.plugins.plugin_utils.report.theme import STAND_INS
-from ansible_collections.llmops.ollama.plugins.plugin_utils.report.words import fixed
+
+with contextlib.suppress(ImportError):  # svg.MISSING then says so
+    from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 WIDTH = 3.6  # inches of 72 units
 HEIGHT = 2.5
@@ -31,7 +32,7 @@ INK, SOFT, RULE = STAND_INS["ink"], STAND_INS["soft"], STAND_INS["rule"]
 ACCENT, BEFORE, BAND, PAGE = STAND_INS["accent"], STAND_INS["before"], STAND_INS["band"], STAND_INS["page"]
 
 # How a curve is drawn by its label.
-STYLES = {
+STYLES: dict[str, dict[str, Any]] = {
     "before": {"color": BEFORE, "linestyle": (0, (3, 2)), "marker": "s", "markerfacecolor": PAGE},
     "after": {"color": ACCENT, "linestyle": "-", "marker": "o"},
     "now": {"color": ACCENT, "linestyle": "-", "marker": "o"},
@@ -61,7 +62,7 @@ PARTS = {
 
 
 def _figure(width: float, height: float) -> Figure:
-    return svg.Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def throughput_latency(curves: Sequence[Curve]) -> Figure:
@@ -77,7 +78,9 @@ def throughput_latency(curves: Sequence[Curve]) -> Figure:
         for level, x, y in zip(points, across, up):
             name = f"{level.concurrency}" if level.rate is None else f"{level.rate:g}/s"
             # The curve before is above and to the left of the one after.
-            side = {"xytext": (-6, 1), "ha": "right"} if curve.label == "before" else {"xytext": (5, -7), "ha": "left"}
+            side: dict[str, Any] = (
+                {"xytext": (-6, 1), "ha": "right"} if curve.label == "before" else {"xytext": (5, -7), "ha": "left"}
+            )
             axes.annotate(name, (x, y), textcoords="offset points", fontsize=7.5, color=style["color"], **side)
     axes.set_xlabel("requests/s")
     axes.set_ylabel("latency p95, s")
@@ -99,9 +102,9 @@ def expectations(rows: Sequence[Expectation]) -> Figure:
     )
     for axes, (name, values) in zip(panels, sides):
         for place, (low, high, measured) in zip(places, values):
-            axes.barh(place, high - low, left=low, height=0.5, color=BAND, label="the guide" if place == 0 else None)
+            axes.barh(place, high - low, left=low, height=0.5, color=BAND, label="the guide")
             if measured is not None:
-                axes.plot(measured, place, "o", color=ACCENT, label="measured")
+                axes.plot(measured, place, linestyle="none", label="measured", **_mark("o", ACCENT, filled=True))
         axes.set_xlabel(name)
         axes.grid(axis="x")
         axes.axvline(0, color=SOFT, linewidth=0.6)
@@ -111,7 +114,7 @@ def expectations(rows: Sequence[Expectation]) -> Figure:
         axes.set_axisbelow(True)
     panels[0].set_yticks(list(places), [f"parallel {row.parallel}" for row in rows])
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
-    _legend(figure, panels)
+    _legend(figure, panels[0])
     return figure
 
 
@@ -175,20 +178,20 @@ def memory(bars: Sequence[Bar], share: bool) -> Figure:
                     place,
                     size * scale,
                     left=left,
-                    label=PARTS[name] if next(each for each in bars if each.parts.get(name, 0) > 0) is bar else None,
+                    label=PARTS[name],
                     color=STAND_INS[f"part-{name}"],
                     hatch="////" if name == "growth" else None,
                     **OUTLINE,
                 )
                 left += size * scale
         reserved = (bar.limit - bar.budget) * scale
-        reserve = {"color": "none", "hatch": "xxxx", "label": "reserve" if place == 0 else None}
+        reserve: dict[str, Any] = {"color": "none", "hatch": "xxxx", "label": "reserve"}
         axes.barh(place, reserved, left=bar.budget * scale, **OUTLINE, **reserve)
         axes.barh(place, bar.limit * scale, color="none", **OUTLINE)
     axes.set_xlabel("% of the memory that may be used" if share else "GiB")
     axes.margins(x=0)
     axes.set_xlim(left=0)
-    figure.legend(loc="outside upper left", ncols=3, handlelength=1.2, columnspacing=1.0, labelspacing=0.3)
+    _legend(figure, axes)
     return figure
 
 
@@ -199,9 +202,11 @@ def changes(rows: Sequence[tuple[str, float | None, float | None]]) -> Figure:
         if before is not None and after is not None:
             axes.plot([before, after], [place, place], color=RULE, linewidth=2.5, solid_capstyle="butt", zorder=1)
         if before is not None:
-            axes.plot(before, place, **_mark("s", BEFORE, filled=False))
+            axes.plot(before, place, linestyle="none", label="before", **_mark("s", BEFORE, filled=False))
         if after is not None:
-            axes.plot(after, place, **_mark("o", ACCENT, filled=True))
+            axes.plot(after, place, linestyle="none", label="after", **_mark("o", ACCENT, filled=True))
+    if any(before is not None for _, before, _ in rows):
+        _legend(figure, axes)
     axes.set_xlabel("requests/s")
     axes.grid(axis="x")
     _from_zero(axes, "x")
@@ -230,9 +235,18 @@ def _mark(shape: str, colour: str, filled: bool) -> dict[str, Any]:
     return {"marker": shape, "color": colour, "markerfacecolor": colour if filled else PAGE, "markeredgewidth": 1.4}
 
 
-def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
-    handles = dict(zip(*reversed(panels[0].get_legend_handles_labels())))
-    figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=3, handlelength=1.2)
+def _legend(figure: Figure, axes: Axes) -> None:
+    """Above the chart, each thing once."""
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels())))
+    figure.legend(
+        list(handles.values()),
+        list(handles),
+        loc="outside upper left",
+        ncols=3,
+        handlelength=1.2,
+        columnspacing=1.0,
+        labelspacing=0.3,
+    )
 
 
 def _from_zero(axes: Axes, direction: str = "xy") -> None:

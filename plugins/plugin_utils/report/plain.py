@@ -1,6 +1,6 @@
 # Copyright (c) 2026, llmops.ollama contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Careful access to data that others wrote: what is not there, or not of the kind that was expected, is None or empty."""
+"""Careful access to data that others wrote: what is not there, or not of the expected kind, is None or empty."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 # Characters that no text of a report needs: controls, and those that turn the direction of what follows.
-_UNWANTED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+_UNWANTED = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
 
 TEXT_LENGTH = 2000  # characters; a longer text is a log that went astray
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
@@ -64,13 +65,7 @@ def read_report(
 def _host(name: str, variables: HostVars) -> Host:
     tuning = part(variables, "ollama_tuning")
     checked = part(variables, "ollama_health_result")
-    found = {
-        "values": tuple(map(_value, parts(tuning, "recommendations"))),
-        "health": _health(checked),
-        "curves": _curves(part(variables, "ollama_benchmark_result")),
-        "diagnosis": _diagnosis(part(variables, "ollama_doctor_result")),
-    }
-    return Host(
+    host = Host(
         name=text(name),
         machine=_machine(part(tuning, "hardware")),
         profile=text(tuning.get("profile")),
@@ -78,24 +73,30 @@ def _host(name: str, variables: HostVars) -> Host:
         models=_models(checked, part(variables, "ollama_models_result")),
         warnings=texts(tuning.get("warnings")),
         memory=_memory(tuning),
-        absent=tuple(_absent(found)),
-        **found,
+        values=tuple(map(_value, parts(tuning, "recommendations"))),
+        health=_health(checked),
+        curves=_curves(part(variables, "ollama_benchmark_result")),
+        diagnosis=_diagnosis(part(variables, "ollama_doctor_result")),
     )
+    if host == Host(host.name, version=host.version):
+        return replace(host, absent=("Everything: this run did not reach the host.",))
+    return replace(host, absent=tuple(_absent(host)))
 
 
-def _absent(found: Mapping[str, Any]) -> Iterable[str]:
-    for key, value in found.items():
-        if not value:
-            what, playbook = _SOURCES[key]
+def _absent(found: Host | Gateway) -> Iterable[str]:
+    """What this run did not find out, one sentence each."""
+    for name, (what, playbook) in _SOURCES.items():
+        if hasattr(found, name) and getattr(found, name) in (None, ()):
             yield f"{what}: the playbook {playbook} finds out."
 
 
 def _gateway(name: str, variables: HostVars) -> Gateway:
-    found = {
-        "health": _health(part(variables, "gateway_health_result")),
-        "curves": _curves(part(variables, "gateway_benchmark_result")),
-    }
-    return Gateway(name=text(name), absent=tuple(_absent(found)), **found)
+    gateway = Gateway(
+        name=text(name),
+        health=_health(part(variables, "gateway_health_result")),
+        curves=_curves(part(variables, "gateway_benchmark_result")),
+    )
+    return replace(gateway, absent=tuple(_absent(gateway)))
 
 
 def _machine(hardware: Mapping[str, Any]) -> Machine | None:
@@ -239,7 +240,7 @@ def _level(each: Mapping[str, Any]) -> Level | None:
 def _bound(each: Mapping[str, Any], name: str, side: int) -> float | None:
     """One end of an interval; None where there were too few values for it."""
     bounds = part(each, "intervals").get(name)
-    return number(bounds[side]) if isinstance(bounds, (list, tuple)) and len(bounds) == 2 else None  # noqa: PLR2004
+    return number(bounds[side]) if isinstance(bounds, (list, tuple)) and len(bounds) == 2 else None
 
 
 def _diagnosis(result: Mapping[str, Any]) -> Diagnosis | None:

@@ -6,16 +6,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from ansible_collections.llmops.ollama.plugins.plugin_utils.report import svg
 from ansible_collections.llmops.ollama.plugins.plugin_utils.report.model import Report
 from ansible_collections.llmops.ollama.plugins.plugin_utils.report.theme import DARK, LIGHT, variables
 from ansible_collections.llmops.ollama.plugins.plugin_utils.report.view import Picture, view
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -23,19 +21,15 @@ TEMPLATES = Path(__file__).with_name("templates")
 _SPECIAL = re.compile(r"([\\`*_\[\]<>&|~#$@!])")
 
 
-def render(report: Report) -> dict[str, str]:
-    """The report's files: name to content."""
-    return {"report.html": html(report), "report.md": markdown(report), "report.json": to_json(report)}
-
-
 def html(report: Report) -> str:
     """One page that needs nothing but itself."""
     environment = _environment(autoescape=True)
     environment.filters["drawn"] = _drawn
     styles = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    colours: Mapping[str, Markup] = {"light": Markup(variables(LIGHT)), "dark": Markup(variables(DARK))}  # noqa: S704  # ours
+    ours = {"styles": styles, "light": variables(LIGHT), "dark": variables(DARK)}
     return environment.get_template("report.html.j2").render(
-        view=view(report), styles=Markup(styles), colours=colours  # noqa: S704  # a file of ours
+        view=view(report),
+        ours={name: Markup(text) for name, text in ours.items()},  # noqa: S704  # nothing of them is from hosts
     )
 
 
@@ -51,6 +45,9 @@ def to_json(report: Report) -> str:
     return json.dumps(report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+FILES = {"report.html": html, "report.md": markdown, "report.json": to_json}
+
+
 def plain_markdown(text: object) -> str:
     """A text so that Markdown shows it as it is; also in a table's cell."""
     return _SPECIAL.sub(r"\\\1", str(text))
@@ -58,7 +55,8 @@ def plain_markdown(text: object) -> str:
 
 def _drawn(picture: Picture) -> Markup:
     # The words of a chart are escaped by the serializer of its XML.
-    return Markup(svg.inline(picture.draw, picture.key, picture.title, picture.words))  # noqa: S704
+    drawn = svg.inline(picture.draw, picture.key, picture.title, picture.words) if picture.draw else ""
+    return Markup(drawn)  # noqa: S704
 
 
 def _environment(autoescape: bool) -> Environment:

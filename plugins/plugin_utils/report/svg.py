@@ -8,6 +8,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable
+from typing import Any
 from xml.etree import ElementTree
 
 from ansible_collections.llmops.ollama.plugins.plugin_utils.report.theme import STAND_INS
@@ -27,7 +28,7 @@ _COLOURS = {stand_in: f"var(--{name})" for name, stand_in in STAND_INS.items()}
 _COLOUR = re.compile("|".join(_COLOURS))
 
 # One unit of a chart is about 1.3 pixels, on a phone and in a column of a wide screen.
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
     "text.parse_math": False,

@@ -46,9 +46,7 @@ DARK = {
 
 # What text stands on what; 4.5 : 1 is the least for it.
 TEXT_PAIRS = [
-    (text, ground)
-    for text in ("ink", "soft", "accent", "good", "warn", "bad")
-    for ground in ("page", "panel")
+    (text, ground) for text in ("ink", "soft", "accent", "good", "warn", "bad") for ground in ("page", "panel")
 ]
 # Lines and marks that carry meaning; 3 : 1 is the least for them.
 MARK_PAIRS = [(mark, "page") for mark in ("accent", "before", "soft", "bad")]

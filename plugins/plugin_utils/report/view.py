@@ -122,7 +122,7 @@ def view(report: Report) -> View:
     """What all of the report's readers see."""
     return View(
         report=report,
-        headline=_headline(report),
+        headline=headline(report),
         tiles=tuple(_tiles(report)),
         overview=_overview(report),
         findings=tuple(
@@ -140,7 +140,8 @@ def view(report: Report) -> View:
 # --- the fleet -----------------------------------------------------------------------------------------------------
 
 
-def _headline(report: Report) -> str:
+def headline(report: Report) -> str:
+    """The report in a few words."""
     checked = [host.health for host in report.hosts if host.health]
     ill = sum(not health.healthy for health in checked)
     servers = count(len(report.hosts), "server")
@@ -159,23 +160,27 @@ def _tiles(report: Report) -> Iterable[Tile]:
         well = sum(health.healthy for health in checked)
         kind = GOOD if well == len(checked) else BAD
         yield Tile("Healthy", str(well), f"of {count(len(report.hosts), 'server')}", kind)
-    measured = [each for each in (*report.gateways, *report.hosts) if each.curves]
     # Clients see the gateway; without one, a server of several says nothing of the fleet.
-    if measured and (report.gateways or len(report.hosts) == 1):
-        level = heaviest(measured[0].curves)
-        where = "Through the gateway" if isinstance(measured[0], Gateway) else "Throughput"
+    measured = [("Through the gateway", heaviest(gateway.curves)) for gateway in report.gateways]
+    measured += [("Throughput", heaviest(host.curves)) for host in report.hosts if len(report.hosts) == 1]
+    for name, level in [each for each in measured if each[1]][:1]:
         if level:
-            yield Tile(where, rate(level.requests_per_second), "requests/s")
+            yield Tile(name, rate(level.requests_per_second), "requests/s")
             yield Tile("Latency p95", seconds(level.latency_p95_s), f"s, {level.load}")
-    gains = [found for host in report.hosts if (found := gain(host.curves)) is not None]
+    gains = [more for host in report.hosts if (more := gain(host.curves)) is not None]
     if gains:
         name = f"Gain, median of {len(gains)} servers" if len(gains) > 1 else "Gain"
         yield Tile(name, percent(median(gains)), "% requests/s")
     examined = [host.diagnosis for host in report.hosts if host.diagnosis]
     if examined:
-        found = [finding.severity for each in examined for finding in each.findings]
-        problems = found.count("problem")
-        yield Tile("Problems found", str(problems), f"and {count(found.count('warning'), 'warning')}", BAD if problems else GOOD)
+        severities = [finding.severity for each in examined for finding in each.findings]
+        problems = severities.count("problem")
+        yield Tile(
+            "Problems found",
+            str(problems),
+            f"and {count(severities.count('warning'), 'warning')}",
+            BAD if problems else GOOD,
+        )
 
 
 # Title and whether it is a number.
@@ -246,7 +251,7 @@ def _model_name(name: str, quantization: str) -> str:
 
 def _fleet(hosts: Sequence[Host]) -> Iterable[Picture]:
     """Pictures that compare hosts; one host has nothing to be compared with."""
-    if len(hosts) < 2:  # noqa: PLR2004
+    if len(hosts) < 2:
         return
     measured = [host for host in hosts if host.curves]
     for part, chosen in enumerate(_chunks(measured), start=1):
@@ -261,11 +266,10 @@ def _chunks(hosts: Sequence[Host]) -> Iterable[Sequence[Host]]:
 
 
 def _changes(key: str, hosts: Sequence[Host]) -> Picture:
-    levels = [(host.name, *pair(host.curves), gain(host.curves)) for host in hosts]
-    rows = [
-        (name, before and before.requests_per_second, after and after.requests_per_second, more)
-        for name, before, after, more in levels
-    ]
+    rows = []
+    for host in hosts:
+        before, after = (level.requests_per_second if level else None for level in pair(host.curves))
+        rows.append((host.name, before, after, gain(host.curves)))
     changed = any(before is not None for _, before, _, _ in rows)
     after_name = "After" if changed else "Measured"
     slowest = min(rows, key=lambda row: row[2] or 0)
@@ -273,8 +277,7 @@ def _changes(key: str, hosts: Sequence[Host]) -> Picture:
     return Picture(
         key,
         "Requests per second of each server",
-        f"From {rate(slowest[2])} ({slowest[0]}) to {rate(fastest[2])} ({fastest[0]}) requests/s"
-        + (": squares before, filled circles after tuning." if changed else "."),
+        f"From {rate(slowest[2])} ({slowest[0]}) to {rate(fastest[2])} ({fastest[0]}) requests/s.",
         Table(
             "Requests per second of each server",
             ("Host", "Before, requests/s", f"{after_name}, requests/s", "Gain,\u00a0%"),
@@ -414,12 +417,7 @@ def _curves_words(curves: Sequence[Curve]) -> str:
     before, after = pair(curves)
     if after is None:
         return "Nothing was measured at a level of load that can be named."
-    now = f"{unit(rate(after.requests_per_second), 'requests/s')} with a p95 latency of {unit(seconds(after.latency_p95_s), 's')}"
-    sentences = [f"{now}, {after.load}"]
-    if before:
-        sentences[0] += (
-            f"; before {unit(rate(before.requests_per_second), 'requests/s')} and {unit(seconds(before.latency_p95_s), 's')}"
-        )
+    sentences = [f"{_rate_and_p95(after)}, {after.load}" + (f"; before, {_rate_and_p95(before)}" if before else "")]
     alone = next((curve.alone_latency_s for curve in curves if curve.alone_latency_s is not None), None)
     if alone is not None:
         sentences.append(f"One request alone took {unit(seconds(alone), 's')}")
@@ -427,6 +425,11 @@ def _curves_words(curves: Sequence[Curve]) -> str:
     if what:
         sentences.append(f"Model {what.model}" + (f", {what.max_tokens} tokens a request" if what.max_tokens else ""))
     return ". ".join(sentences) + "."
+
+
+def _rate_and_p95(level: Level) -> str:
+    latency = "" if level.latency_p95_s is None else f", p95 latency {unit(seconds(level.latency_p95_s), 's')}"
+    return unit(rate(level.requests_per_second), "requests/s") + latency
 
 
 def _expectations(key: str, host: Host) -> Picture:
@@ -474,9 +477,7 @@ def _search(key: str, search: Search) -> Picture:
                 rate(trial.requests_per_second),
                 seconds(trial.latency_p95_s),
                 str(trial.readings),
-                "; ".join(
-                    filter(None, ["best" * trial.winner, "before the search" * trial.current, trial.failure])
-                )
+                "; ".join(filter(None, ["best" * trial.winner, "before the search" * trial.current, trial.failure]))
                 or NOTHING,
             )
             for trial in search.trials
@@ -512,8 +513,9 @@ def _variants(key: str, variants: Sequence[Variant]) -> Picture:
         f"{key}-quantizations",
         "Quantizations compared",
         f"Worth choosing from: {listed(each.quantization for each in best)}. Each of the others is beaten in speed and "
-        "in loss by one of these." if len(best) < len(variants) else
-        f"Each of {listed(each.quantization for each in best)} is the best for some balance of speed and loss.",
+        "in loss by one of these."
+        if len(best) < len(variants)
+        else f"Each of {listed(each.quantization for each in best)} is the best for some balance of speed and loss.",
         Table(
             "Quantizations compared",
             ("Model", "Quantization", "Goodput/s", "Memory, MiB", "Loss,\u00a0%", "Remark"),

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-NOTHING = "–"
+NOTHING = "\u2013"
 _THIN = "\u202f"  # between groups of three digits, as a unit is set apart
 _MINUS = "\u2212"
 
@@ -38,7 +38,7 @@ def percent(value: float | None) -> str:
     """A change, with its sign."""
     if value is None:
         return NOTHING
-    return ("+" if value >= 0 else "") + fixed(value, 0 if abs(value) >= 10 else 1)
+    return ("+" if value >= 0 else "") + fixed(value, 0 if abs(value) >= 10 or value == int(value) else 1)
 
 
 def span(low: float | None, high: float | None, digits: int = 2) -> str:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,9 @@ GEMMA = from_server(json.loads((FIXTURES / "models/gemma3-270m-show.json").read_
 MADE_AT = "2026-11-27T09:30:00Z"
 
 MACHINES = {
-    "llm1.example.org": Hardware.describe({"cpu_cores": 2, "cpu_quota": 1.0, "memory_mb": 24000, "memory_limit_mb": 4096}),
+    "llm1.example.org": Hardware.describe(
+        {"cpu_cores": 2, "cpu_quota": 1.0, "memory_mb": 24000, "memory_limit_mb": 4096}
+    ),
     "llm2.example.org": Hardware.describe({"cpu_cores": 2, "usable_cpus": 1, "memory_mb": 24000}),
     "llm3.example.org": Hardware.describe(
         {"cpu_cores": 16, "physical_cores": 8, "memory_mb": 64000, "cpu_model": "AMD EPYC 9354P 32-Core Processor"}
@@ -88,7 +91,7 @@ def benchmark(scale: float = 1.0) -> dict[str, Any]:
     }
 
 
-HEALTH = {
+HEALTH: dict[str, Any] = {
     "healthy": True,
     "level": "effective",
     "version": "0.34.0",
@@ -116,7 +119,7 @@ def doctor(ill: bool = False) -> dict[str, Any]:
     if ill:
         evidence = replace(
             HEALTHY,
-            environment={**HEALTHY.environment, "OLLAMA_NUM_PARALLEL": "1"},
+            environment={**(HEALTHY.environment or {}), "OLLAMA_NUM_PARALLEL": "1"},
             memory_free=100 * MIB,
             journal=said("llama runner process has terminated: signal: killed", "Out of memory: Killed process 450"),
         )
@@ -150,10 +153,13 @@ def eight() -> dict[str, dict[str, Any]]:
     return fleet
 
 
-GATEWAY = {"gateway_health_result": {"healthy": True, "level": "live", "checks": []}, "gateway_benchmark_result": benchmark(2.2)}
+GATEWAY = {
+    "gateway_health_result": {"healthy": True, "level": "live", "checks": []},
+    "gateway_benchmark_result": benchmark(2.2),
+}
 
 
-def _curve(label: str, measured: dict[int, tuple[float, ...]], scale: float) -> data.Curve:
+def _curve(label: str, measured: Mapping[int, tuple[float, ...]], scale: float) -> data.Curve:
     return data.Curve(
         label,
         model="gemma3:270m",
@@ -201,11 +207,19 @@ def tuned(host: data.Host, scale: float = 1.0) -> data.Host:
             objective="goodput, requests/s",
             trials=tuple(
                 data.Trial(
-                    setting, value, low, high, requests_per_second=value, latency_p95_s=None if value is None else 10 / value,
-                    readings=0 if failure else 2, failure=failure, winner=winner, current=current,
+                    setting,
+                    value,
+                    low,
+                    high,
+                    requests_per_second=value,
+                    latency_p95_s=None if value is None else 10 / value,
+                    readings=0 if failure else 2,
+                    failure=failure,
+                    winner=winner,
+                    current=current,
                 )
                 for setting, value, low, high, winner, current, failure in trials
-            ),  # fmt: skip
+            ),
             model="gemma3:270m",
             concurrency=10,
             slo=("p95 <= 10 s",),
@@ -213,7 +227,7 @@ def tuned(host: data.Host, scale: float = 1.0) -> data.Host:
             gain_low=51.2,
             gain_high=68.9,
             adopted=True,
-            reason="8 parallel requests with 1 thread serve 10 clients best; more slots bring nothing that can be told from noise.",
+            reason="8 parallel requests serve 10 clients best; more bring nothing that can be told from noise.",
         ),
         variants=tuple(
             data.Variant("gemma3:270m", name, speed, size, loss, frontier=best, chosen=name == "Q4_K_M")
