@@ -32,11 +32,9 @@ INK, SOFT, RULE = STAND_INS["ink"], STAND_INS["soft"], STAND_INS["rule"]
 ACCENT, BEFORE, BAND, PAGE = STAND_INS["accent"], STAND_INS["before"], STAND_INS["band"], STAND_INS["page"]
 
 # How a curve is drawn by its label.
-STYLES: dict[str, dict[str, Any]] = {
-    "before": {"color": BEFORE, "linestyle": (0, (3, 2)), "marker": "s", "markerfacecolor": PAGE},
-    "after": {"color": ACCENT, "linestyle": "-", "marker": "o"},
-    "now": {"color": ACCENT, "linestyle": "-", "marker": "o"},
-}
+_NEW: dict[str, Any] = {"color": ACCENT, "linestyle": "-", "marker": "o"}
+_OLD: dict[str, Any] = {"color": BEFORE, "linestyle": (0, (3, 2)), "marker": "s", "markerfacecolor": PAGE}
+STYLES = {"before": _OLD, "direct": _OLD, "after": _NEW, "now": _NEW}
 OUTLINE: dict[str, Any] = {"height": 0.5, "edgecolor": SOFT, "linewidth": 0.6}
 LONGEST_LABEL = 48  # characters; a longer name is cut in the chart and whole in its table
 
@@ -70,18 +68,19 @@ def throughput_latency(curves: Sequence[Curve]) -> Figure:
     figure = _figure(WIDTH, HEIGHT)
     axes = figure.add_subplot()
     for curve in curves:
-        points = [level for level in curve.levels if level.latency_p95_s is not None]
-        style = STYLES.get(curve.label, STYLES["now"])
-        across = [level.requests_per_second for level in points]
-        up = [level.latency_p95_s or 0.0 for level in points]
-        axes.plot(across, up, label=curve.label, markeredgewidth=1.4, **style)
-        for level, x, y in zip(points, across, up):
+        style = STYLES.get(curve.label, _NEW)
+        # What was before is above and to the left of what is now.
+        place, side = ((-6, 1), "right") if style is _OLD else ((5, -7), "left")
+        points = [
+            (level.requests_per_second, level.latency_p95_s, level)
+            for level in curve.levels
+            if level.latency_p95_s is not None
+        ]
+        axes.plot([x for x, _, _ in points], [y for _, y, _ in points], label=curve.label, markeredgewidth=1.4, **style)
+        for x, y, level in points:
             name = f"{level.concurrency}" if level.rate is None else f"{level.rate:g}/s"
-            # The curve before is above and to the left of the one after.
-            side: dict[str, Any] = (
-                {"xytext": (-6, 1), "ha": "right"} if curve.label == "before" else {"xytext": (5, -7), "ha": "left"}
-            )
-            axes.annotate(name, (x, y), textcoords="offset points", fontsize=7.5, color=style["color"], **side)
+            words: dict[str, Any] = {"ha": side, "fontsize": 7.5, "color": style["color"]}
+            axes.annotate(name, (x, y), place, textcoords="offset points", **words)
     axes.set_xlabel("requests/s")
     axes.set_ylabel("latency p95, s")
     _from_zero(axes)
@@ -95,14 +94,13 @@ def expectations(rows: Sequence[Expectation]) -> Figure:
     """The guide's range as a bar and what was measured as a point, for latency and throughput."""
     figure = _figure(WIDTH, FRAME + 0.25 + 0.3 * len(rows))
     panels = figure.subplots(1, 2, sharey=True)
-    places = range(len(rows))
     sides = (
         ("latency, % more", [(row.latency_low, row.latency_high, row.latency) for row in rows]),
         ("throughput, % more", [(row.throughput_low, row.throughput_high, row.throughput) for row in rows]),
     )
     for axes, (name, values) in zip(panels, sides):
-        for place, (low, high, measured) in zip(places, values):
-            axes.barh(place, high - low, left=low, height=0.5, color=BAND, label="the guide")
+        for place, (low, high, measured) in enumerate(values):
+            axes.barh(place, high - low, left=low, color=BAND, label="the guide", **OUTLINE)
             if measured is not None:
                 axes.plot(measured, place, linestyle="none", label="measured", **_mark("o", ACCENT, filled=True))
         axes.set_xlabel(name)
@@ -112,7 +110,7 @@ def expectations(rows: Sequence[Expectation]) -> Figure:
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
         axes.set_axisbelow(True)
-    panels[0].set_yticks(list(places), [f"parallel {row.parallel}" for row in rows])
+    panels[0].set_yticks(range(len(rows)), [f"parallel {row.parallel}" for row in rows])
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
     _legend(figure, panels[0])
     return figure

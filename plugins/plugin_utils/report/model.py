@@ -12,16 +12,16 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-SCHEMA = "llmops.ollama.report"
-# Raised when a name or a meaning in the JSON changes; new names alone do not raise it.
-SCHEMA_VERSION = 1
+# Its number is raised when a name or a meaning in the JSON changes; new names alone do not raise it.
+SCHEMA = "llmops.ollama.report/1"
 
 
 @dataclass(frozen=True)
 class Host:
-    """What is known of one server. ``absent`` says, one sentence each, what this run did not find out."""
+    """What is known of one server. ``absent`` names what this run did not find out."""
 
     name: str
+    reached: bool = True
     machine: Machine | None = None
     profile: str = ""
     version: str = ""
@@ -135,11 +135,13 @@ class ModelMemory:
 
 @dataclass(frozen=True)
 class Curve:
-    """One sweep over levels of load. ``label`` is ``before``, ``after`` or ``now``."""
+    """One sweep over levels of load. ``label`` is ``before``, ``after``, ``now``, or ``direct`` past a gateway."""
 
     label: str
     model: str = ""
+    quantization: str = ""
     max_tokens: int | None = None
+    slo: tuple[str, ...] = ()
     measured_at: str = ""
     alone_latency_s: float | None = None
     alone_ttft_s: float | None = None
@@ -275,4 +277,4 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for machines, with the schema that it follows."""
-        return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+        return {"schema": SCHEMA, **dataclasses.asdict(self)}

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -37,15 +37,15 @@ from ansible_collections.llmops.ollama.plugins.plugin_utils.report.plain import 
 
 HostVars = Mapping[str, Any]
 
-BEFORE, AFTER, NOW = "before", "after", "now"
+BEFORE, AFTER, NOW, DIRECT = "before", "after", "now", "direct"
 
-# What a host's part of the report is made from, and which playbook leaves it.
+# What may be absent from a report, by the field that is then empty, and which playbook finds it out.
 _SOURCES = {
-    "values": ("Values and memory plan", "site"),
-    "health": ("Health", "health"),
-    "curves": ("Benchmark", "benchmark"),
-    "search": ("Measured search for the best setting", "retune"),
-    "diagnosis": ("Findings of the doctor", "doctor"),
+    "values": "tuned values (playbook site)",
+    "health": "health (playbook health)",
+    "curves": "benchmark (playbook benchmark)",
+    "search": "measured search (playbook retune)",
+    "diagnosis": "findings of the doctor (playbook doctor)",
 }
 
 
@@ -75,28 +75,26 @@ def _host(name: str, variables: HostVars) -> Host:
         memory=_memory(tuning),
         values=tuple(map(_value, parts(tuning, "recommendations"))),
         health=_health(checked),
-        curves=_curves(part(variables, "ollama_benchmark_result")),
+        curves=_curves(variables, "ollama_benchmark"),
         diagnosis=_diagnosis(part(variables, "ollama_doctor_result")),
     )
     if host == Host(host.name, version=host.version):
-        return replace(host, absent=("Everything: this run did not reach the host.",))
-    return replace(host, absent=tuple(_absent(host)))
+        return replace(host, reached=False)
+    return replace(host, absent=_absent(host))
 
 
-def _absent(found: Host | Gateway) -> Iterable[str]:
-    """What this run did not find out, one sentence each."""
-    for name, (what, playbook) in _SOURCES.items():
-        if hasattr(found, name) and getattr(found, name) in (None, ()):
-            yield f"{what}: the playbook {playbook} finds out."
+def _absent(found: Host | Gateway) -> tuple[str, ...]:
+    """What this run did not find out."""
+    return tuple(words for name, words in _SOURCES.items() if getattr(found, name, True) in (None, ()))
 
 
 def _gateway(name: str, variables: HostVars) -> Gateway:
     gateway = Gateway(
         name=text(name),
         health=_health(part(variables, "gateway_health_result")),
-        curves=_curves(part(variables, "gateway_benchmark_result")),
+        curves=_curves(variables, "gateway_benchmark"),
     )
-    return replace(gateway, absent=tuple(_absent(gateway)))
+    return replace(gateway, absent=_absent(gateway))
 
 
 def _machine(hardware: Mapping[str, Any]) -> Machine | None:
@@ -189,25 +187,38 @@ def _model_memory(each: Mapping[str, Any]) -> ModelMemory:
     )
 
 
-def _curves(result: Mapping[str, Any]) -> tuple[Curve, ...]:
-    curve = _curve(NOW, part(result, "benchmark"))
-    return (curve,) if curve else ()
+def _curves(variables: HostVars, name: str) -> tuple[Curve, ...]:
+    """The documents of one or two benchmarks, and what one of them compared with in turns."""
+    measured, before = (part(variables, f"{name}_{when}", "benchmark") for when in ("result", "before"))
+    now = _curve(AFTER if parts(before, "levels") else NOW, measured)
+    direct = _curve(DIRECT, {**measured, **part(measured, "comparison"), "single": None})
+    found = [_curve(BEFORE, before), direct if part(measured, "comparison") else None, now]
+    return tuple(curve for curve in found if curve)
 
 
 def _curve(label: str, measured: Mapping[str, Any]) -> Curve | None:
     """One benchmark's document; None where it has no level with a rate."""
-    levels = [_level(each) for each in [part(measured, "load"), *parts(measured, "levels")]]
-    kept = tuple(level for level in levels if level)
-    if not kept:
+    levels = tuple(level for level in map(_level, parts(measured, "levels")) if level)
+    if not levels:
         return None
+    limits = [(name, limit) for name, value in part(measured, "slo").items() if (limit := number(value)) is not None]
     return Curve(
         label=label,
         model=text(measured.get("model")),
-        max_tokens=whole(measured.get("max_tokens")),
+        quantization=text(measured.get("quantization")),
+        max_tokens=whole(part(measured, "workload").get("max_tokens")),
+        slo=tuple(f"{_objective(name)} at most {limit:g} s" for name, limit in limits),
+        measured_at=text(measured.get("measured_at")),
         alone_latency_s=number(part(measured, "single").get("latency_s")),
         alone_ttft_s=number(part(measured, "single").get("ttft_s")),
-        levels=kept,
+        levels=levels,
     )
+
+
+def _objective(name: str) -> str:
+    """``ttft_s`` as a person says it."""
+    words = text(name).removesuffix("_s")
+    return words.upper() if words in ("ttft", "tpot") else words
 
 
 def _level(each: Mapping[str, Any]) -> Level | None:

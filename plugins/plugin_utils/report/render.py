@@ -27,17 +27,18 @@ def html(report: Report) -> str:
     environment.filters["drawn"] = _drawn
     styles = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     ours = {"styles": styles, "light": variables(LIGHT), "dark": variables(DARK)}
-    return environment.get_template("report.html.j2").render(
+    page = environment.get_template("report.html.j2").render(
         view=view(report),
         ours={name: Markup(text) for name, text in ours.items()},  # noqa: S704  # nothing of them is from hosts
     )
+    return page.lstrip()
 
 
 def markdown(report: Report) -> str:
     """The same words and tables, without the charts."""
     environment = _environment(autoescape=False)
     environment.filters["md"] = plain_markdown
-    return environment.get_template("report.md.j2").render(view=view(report))
+    return environment.get_template("report.md.j2").render(view=view(report)).lstrip()
 
 
 def to_json(report: Report) -> str:

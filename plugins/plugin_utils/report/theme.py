@@ -46,10 +46,12 @@ DARK = {
 
 # What text stands on what; 4.5 : 1 is the least for it.
 TEXT_PAIRS = [
-    (text, ground) for text in ("ink", "soft", "accent", "good", "warn", "bad") for ground in ("page", "panel")
+    (text, ground)
+    for text in ("ink", "soft", "accent", "good", "warn", "bad", "before")
+    for ground in ("page", "panel")
 ]
 # Lines and marks that carry meaning; 3 : 1 is the least for them.
-MARK_PAIRS = [(mark, "page") for mark in ("accent", "before", "soft", "bad")]
+MARK_PAIRS = [(mark, ground) for mark in ("accent", "before", "soft", "warn", "bad") for ground in ("page", "panel")]
 
 STAND_INS = {name: f"#0000{index:02x}" for index, name in enumerate(LIGHT, start=1)}
 

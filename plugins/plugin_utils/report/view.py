@@ -251,13 +251,11 @@ def _model_name(name: str, quantization: str) -> str:
 
 def _fleet(hosts: Sequence[Host]) -> Iterable[Picture]:
     """Pictures that compare hosts; one host has nothing to be compared with."""
-    if len(hosts) < 2:
-        return
     measured = [host for host in hosts if host.curves]
-    for part, chosen in enumerate(_chunks(measured), start=1):
+    for part, chosen in enumerate(_chunks(measured) if len(measured) > 1 else (), start=1):
         yield _changes(f"fleet-throughput-{part}", chosen)
     planned = [host for host in hosts if host.memory and host.memory.models]
-    for part, chosen in enumerate(_chunks(planned), start=1):
+    for part, chosen in enumerate(_chunks(planned) if len(planned) > 1 else (), start=1):
         yield _fleet_memory(f"fleet-memory-{part}", chosen)
 
 
@@ -308,7 +306,7 @@ def _host(key: str, host: Host) -> HostView:
     return HostView(
         key=key,
         host=host,
-        status=status(host.health),
+        status=status(host.health) if host.reached else Status(UNKNOWN, "not reached in this run"),
         facts=tuple(_facts(host)),
         pictures=tuple(_pictures(key, host)),
         verdict=_verdict(host.search) if host.search else "",
@@ -365,7 +363,7 @@ def _curves(key: str, curves: Sequence[Curve]) -> Picture:
     points = [level for curve in curves for level in curve.levels if level.latency_p95_s is not None]
     return Picture(
         f"{key}-curves",
-        "Throughput and latency" + (", before and after" if several else ""),
+        "Throughput and latency" + (f", {listed(curve.label for curve in curves)}" if several else ""),
         _curves_words(curves),
         _without_empty(table, without=() if several else ("When",)),
         (lambda: charts.throughput_latency(curves)) if len(points) > 1 else None,
@@ -417,13 +415,17 @@ def _curves_words(curves: Sequence[Curve]) -> str:
     before, after = pair(curves)
     if after is None:
         return "Nothing was measured at a level of load that can be named."
-    sentences = [f"{_rate_and_p95(after)}, {after.load}" + (f"; before, {_rate_and_p95(before)}" if before else "")]
+    sentences = [
+        f"{_rate_and_p95(after)}, {after.load}" + (f"; {curves[0].label}: {_rate_and_p95(before)}" if before else "")
+    ]
     alone = next((curve.alone_latency_s for curve in curves if curve.alone_latency_s is not None), None)
     if alone is not None:
         sentences.append(f"One request alone took {unit(seconds(alone), 's')}")
     what = next((curve for curve in curves if curve.model), None)
     if what:
-        sentences.append(f"Model {what.model}" + (f", {what.max_tokens} tokens a request" if what.max_tokens else ""))
+        model = _model_name(what.model, what.quantization)
+        sentences.append(f"Model {model}" + (f", {what.max_tokens} tokens a request" if what.max_tokens else ""))
+        sentences += [f"Goodput counts {listed(what.slo)}"] if what.slo else []
     return ". ".join(sentences) + "."
 
 
@@ -601,10 +603,14 @@ def _memory_table(caption: str, bars: Sequence[charts.Bar]) -> Table:
 # --- comparing curves ----------------------------------------------------------------------------------------------
 
 
+# What a curve is compared with.
+REFERENCES = ("before", "direct")
+
+
 def pair(curves: Sequence[Curve]) -> tuple[Level | None, Level | None]:
     """The heaviest level that was measured before and after; without a before, the heaviest there is."""
     before, after = (
-        {level.load: level for curve in curves if (curve.label == "before") is earlier for level in curve.levels}
+        {level.load: level for curve in curves if (curve.label in REFERENCES) is earlier for level in curve.levels}
         for earlier in (True, False)
     )
     common = [load for load in after if load in before]
@@ -617,6 +623,8 @@ def pair(curves: Sequence[Curve]) -> tuple[Level | None, Level | None]:
 def gain(curves: Sequence[Curve]) -> float | None:
     """By how many percent the requests/s rose; None without a before."""
     before, after = pair(curves)
+    if not any(curve.label == "before" for curve in curves):
+        return None
     if not before or not after or before.requests_per_second <= 0:
         return None
     return (after.requests_per_second / before.requests_per_second - 1) * 100

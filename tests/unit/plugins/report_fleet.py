@@ -57,36 +57,59 @@ def tuning(hardware: Hardware) -> dict[str, Any]:
     return {**found.to_dict(), "hardware": hardware.to_dict()}
 
 
+def times(p50: float, p95: float) -> dict[str, Any]:
+    found = {"mean": p50, "p50": p50, "p90": (p50 + p95) / 2, "p95": p95, "p99": p95 * 1.04}
+    return {**found, "intervals": {name: [value * 0.9, None] for name, value in found.items()}}
+
+
 def level(concurrency: int, measured: tuple[float, ...], **more: Any) -> dict[str, Any]:
     rate, tokens, p50, p95, ttft = measured
     return {
         "requests": 10 * concurrency,
         "concurrency": concurrency,
+        "rate": None,
         "truncated": False,
         "duration_s": 10 * concurrency / rate,
         "requests_per_second": rate,
         "output_tokens": int(tokens * 10),
         "output_tokens_per_second": tokens,
-        "ttft_s": {"mean": ttft, "p50": ttft * 0.9, "p95": ttft, "p99": ttft * 1.05},
-        "tpot_s": {"mean": 0.021, "p50": 0.021, "p95": 0.024, "p99": 0.025},
-        "latency_s": {"mean": p50, "p50": p50, "p95": p95, "p99": p95 * 1.04},
+        "goodput": rate * 0.95,
+        "slo_met": 0.95,
+        "slo_missed": {"latency_s": 2},
+        "intervals": {"requests_per_second": [rate * 0.96, rate * 1.04], "goodput": [rate * 0.9, rate]},
+        "ttft_s": times(ttft * 0.9, ttft),
+        "tpot_s": times(0.021, 0.024),
+        "itl_s": times(0.021, 0.024),
+        "latency_s": times(p50, p95),
         "errors": {},
         "error_examples": {},
         "error_rate": 0.0,
+        "server": {"cpu_s": 30.1, "cpu_cores": 0.99, "rss_peak_mb": 409},
         **more,
     }
 
 
-def benchmark(scale: float = 1.0) -> dict[str, Any]:
-    """What the module ``benchmark`` returns."""
-    rate, tokens, *times = AFTER[10]
+def benchmark(measured: Mapping[int, tuple[float, ...]], scale: float = 1.0) -> dict[str, Any]:
+    """What the module ``benchmark`` returns; ``scale`` is how much faster than measured a host is."""
     return {
         "benchmark": {
+            "schema": "llmops.ollama.benchmark/1",
+            "measured_at": "2026-11-27T09:12:31+00:00",
             "url": "http://127.0.0.1:11434",
             "model": "gemma3:270m",
-            "max_tokens": 32,
+            "quantization": "Q4_K_M",
+            "engine_version": "0.34.0",
+            "settings": {"environment": {"OLLAMA_NUM_PARALLEL": "8"}, "runner": {"slots": 8, "threads": 1}},
+            "workload": {"endpoint": "/api/generate", "stream": True, "prompt_set": "chat", "max_tokens": 32},
+            "slo": {"ttft_s": None, "tpot_s": None, "latency_s": 10.0},
             "single": {"latency_s": 0.71, "ttft_s": 0.052, "tpot_s": 0.021, "output_tokens": 32},
-            "load": level(10, (rate * scale, tokens * scale, *(time / scale for time in times))),
+            "levels": [
+                level(concurrency, (rate * scale, tokens * scale, *(each / scale for each in waits)))
+                for concurrency, (rate, tokens, *waits) in measured.items()
+            ],
+            "comparison": None,
+            "gains": None,
+            "assertions": [],
         }
     }
 
@@ -139,7 +162,8 @@ def server(name: str = "llm1.example.org", **more: Any) -> dict[str, Any]:
         "ollama_tuning": tuning(MACHINES[name]),
         "ollama_version": "0.34.0",
         "ollama_health_result": HEALTH,
-        "ollama_benchmark_result": benchmark(scale),
+        "ollama_benchmark_before": benchmark(BEFORE, scale),
+        "ollama_benchmark_result": benchmark(AFTER, scale),
         "ollama_doctor_result": doctor(),
         **more,
     }
@@ -155,36 +179,38 @@ def eight() -> dict[str, dict[str, Any]]:
 
 GATEWAY = {
     "gateway_health_result": {"healthy": True, "level": "live", "checks": []},
-    "gateway_benchmark_result": benchmark(2.2),
+    "gateway_benchmark_result": benchmark({10: AFTER[10]}, 2.2),
 }
 
 
-def _curve(label: str, measured: Mapping[int, tuple[float, ...]], scale: float) -> data.Curve:
-    return data.Curve(
-        label,
-        model="gemma3:270m",
-        max_tokens=32,
-        alone_latency_s=0.71,
-        levels=tuple(
-            data.Level(
-                concurrency=concurrency,
-                rate=None,
-                requests=100,
-                requests_per_second=rate * scale,
-                requests_per_second_low=rate * scale * 0.96,
-                requests_per_second_high=rate * scale * 1.04,
-                output_tokens_per_second=tokens * scale,
-                latency_p50_s=p50 / scale,
-                latency_p95_s=p95 / scale,
-                ttft_p95_s=ttft / scale,
-                errors={"timeout": 2} if concurrency == 10 and label == "before" else {},
-            )
-            for concurrency, (rate, tokens, p50, p95, ttft) in measured.items()
-        ),
-    )
+# A name that tries everything: HTML, Markdown, templates, mathematics, and turning the direction of writing.
+HOSTILE = (
+    "\u202e</title></style><script>b0rk()</script><b0rk onload=1>\x00 {{ 7 * 7 }} $\\frac{1}{2}$ [x](javascript:1) |a|"
+)
+HOSTILE_SHOWN = HOSTILE.strip("\u202e").replace("\x00", "")
 
 
-def tuned(host: data.Host, scale: float = 1.0) -> data.Host:
+def hostile() -> dict[str, dict[str, Any]]:
+    """Hosts whose every text is hostile."""
+
+    def spoil(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: spoil(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [spoil(each) for each in value]
+        return f"{value} {HOSTILE}" if isinstance(value, str) and value not in ("problem", "warning") else value
+
+    fleet = {name: spoil(variables) for name, variables in list(eight().items())[2:4]}
+    return {HOSTILE: fleet.popitem()[1], "漢字-" + "long" * 40: fleet.popitem()[1]}
+
+
+def recorded(name: str) -> dict[str, Any]:
+    """The variables that a run left on a real host."""
+    found: dict[str, Any] = json.loads((FIXTURES / f"reports/{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def tuned(host: data.Host) -> data.Host:
     """The host with all that a measured search leaves behind."""
     trials = [
         ("parallel 1, threads 1", 2.01, 1.93, 2.10, False, True, ""),
@@ -201,7 +227,6 @@ def tuned(host: data.Host, scale: float = 1.0) -> data.Host:
     ]  # fmt: skip
     return replace(
         host,
-        curves=(_curve("before", BEFORE, scale), _curve("after", AFTER, scale)),
         expectations=tuple(data.Expectation(*row) for row in guide),
         search=data.Search(
             objective="goodput, requests/s",
