@@ -315,7 +315,7 @@ def _host(key: str, host: Host) -> HostView:
 
 
 def _gateway(key: str, gateway: Gateway) -> GatewayView:
-    pictures = (_curves(key, gateway.curves),) if gateway.curves else ()
+    pictures = (_curves(key, gateway.name, gateway.curves),) if gateway.curves else ()
     return GatewayView(key, gateway, status(gateway.health), pictures)
 
 
@@ -344,22 +344,22 @@ def _facts(host: Host) -> Iterable[str]:
 
 def _pictures(key: str, host: Host) -> Iterable[Picture]:
     if host.curves:
-        yield _curves(key, host.curves)
+        yield _curves(key, host.name, host.curves)
     if any(row.latency is not None or row.throughput is not None for row in host.expectations):
         yield _expectations(key, host)
     if host.search:
-        yield _search(key, host.search)
+        yield _search(key, host.name, host.search)
     if host.variants:
-        yield _variants(key, host.variants)
+        yield _variants(key, host.name, host.variants)
     if host.memory and host.memory.models:
-        yield _memory(key, host.memory)
+        yield _memory(key, host.name, host.memory)
 
 
-def _curves(key: str, curves: Sequence[Curve]) -> Picture:
+def _curves(key: str, name: str, curves: Sequence[Curve]) -> Picture:
     several = len(curves) > 1
     rows = [(curve.label, *_level_row(level)) for curve in curves for level in curve.levels]
     columns = ("When", *_LEVEL)
-    table = Table("Levels of load", columns, tuple(rows), frozenset(range(1, len(columns) - 1)))
+    table = Table(f"Levels of load, {name}", columns, tuple(rows), frozenset(range(1, len(columns) - 1)))
     points = [level for curve in curves for level in curve.levels if level.latency_p95_s is not None]
     return Picture(
         f"{key}-curves",
@@ -449,7 +449,7 @@ def _expectations(key: str, host: Host) -> Picture:
         "What the guide expects, and what was measured",
         words or "No throughput was measured at the guide's settings.",
         Table(
-            "Change against one request at a time, in percent",
+            f"Change against one request at a time in percent, {host.name}",
             ("Parallel", "Latency, guide", "Latency, measured", "Throughput, guide", "Throughput, measured"),
             tuple(
                 (
@@ -467,9 +467,9 @@ def _expectations(key: str, host: Host) -> Picture:
     )
 
 
-def _search(key: str, search: Search) -> Picture:
+def _search(key: str, name: str, search: Search) -> Picture:
     table = Table(
-        f"Configurations that were tried, {search.objective}",
+        f"Configurations that were tried, {search.objective}, {name}",
         ("Configuration", "Value", "Interval", "Requests/s", "p95,\u00a0s", "Measurements", "Remark"),
         tuple(
             (
@@ -509,7 +509,7 @@ def _verdict(search: Search) -> str:
     return " ".join(filter(None, parts))
 
 
-def _variants(key: str, variants: Sequence[Variant]) -> Picture:
+def _variants(key: str, name: str, variants: Sequence[Variant]) -> Picture:
     best = [each for each in variants if each.frontier]
     return Picture(
         f"{key}-quantizations",
@@ -519,7 +519,7 @@ def _variants(key: str, variants: Sequence[Variant]) -> Picture:
         if len(best) < len(variants)
         else f"Each of {listed(each.quantization for each in best)} is the best for some balance of speed and loss.",
         Table(
-            "Quantizations compared",
+            f"Quantizations compared, {name}",
             ("Model", "Quantization", "Goodput/s", "Memory, MiB", "Loss,\u00a0%", "Remark"),
             tuple(
                 (
@@ -538,7 +538,7 @@ def _variants(key: str, variants: Sequence[Variant]) -> Picture:
     )
 
 
-def _memory(key: str, memory: Memory) -> Picture:
+def _memory(key: str, name: str, memory: Memory) -> Picture:
     bars = [
         charts.Bar(_model_name(each.name, each.quantization), _parts(each), _budget(memory), _limit(memory))
         for each in memory.models
@@ -547,7 +547,7 @@ def _memory(key: str, memory: Memory) -> Picture:
         f"{key}-memory",
         "Memory in the worst case",
         _memory_words(memory),
-        _memory_table("Memory of each model in MiB", bars),
+        _memory_table(f"Memory of each model in MiB, {name}", bars),
         lambda: charts.memory(bars, share=False),
     )
 
