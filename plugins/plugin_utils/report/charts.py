@@ -95,12 +95,14 @@ def expectations(rows: Sequence[Expectation]) -> Figure:
     figure = _figure(WIDTH, FRAME + 0.25 + 0.3 * len(rows))
     panels = figure.subplots(1, 2, sharey=True)
     sides = (
-        ("latency, % more", [(row.latency_low, row.latency_high, row.latency) for row in rows]),
-        ("throughput, % more", [(row.throughput_low, row.throughput_high, row.throughput) for row in rows]),
+        ("latency, % more", [(row.expected_latency, row.latency) for row in rows]),
+        ("throughput, % more", [(row.expected_throughput, row.throughput) for row in rows]),
     )
     for axes, (name, values) in zip(panels, sides):
-        for place, (low, high, measured) in enumerate(values):
-            axes.barh(place, high - low, left=low, color=BAND, label="the guide", **OUTLINE)
+        for place, (expected, measured) in enumerate(values):
+            if expected:
+                low, high = expected
+                axes.barh(place, high - low, left=low, color=BAND, label="the guide", **OUTLINE)
             if measured is not None:
                 axes.plot(measured, place, linestyle="none", label="measured", **_mark("o", ACCENT, filled=True))
         axes.set_xlabel(name)

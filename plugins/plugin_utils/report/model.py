@@ -12,6 +12,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.load import load_name
+
 # Its number is raised when a name or a meaning in the JSON changes; new names alone do not raise it.
 SCHEMA = "llmops.ollama.report/1"
 
@@ -152,8 +154,8 @@ class Curve:
 class Level:
     """One level of load: ``concurrency`` requests at a time, or ``rate`` new requests per second.
 
-    ``goodput`` counts the requests that met the SLO. Of an interval each bound holds with 95 % confidence. The last
-    two are what the server itself took meanwhile.
+    ``goodput`` counts the requests that met the SLO. Of an interval each bound holds with 95 % confidence. ``gain`` is
+    that in requests per second over a baseline. The last two are what the server itself took meanwhile.
     """
 
     concurrency: int | None
@@ -173,28 +175,31 @@ class Level:
     ttft_p95_s: float | None = None
     tpot_p50_s: float | None = None
     errors: dict[str, int] = dataclasses.field(default_factory=dict)
+    gain: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
     server_cpus: float | None = None
     server_memory_mb: int | None = None
 
     @property
     def load(self) -> str:
         """The load in words."""
-        if self.rate is not None:
-            return f"{self.rate:g} new/s"
-        return f"{self.concurrency} at a time"
+        return load_name(self.concurrency, self.rate)
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """One row of the guide's expected results, and what was measured: percent against one request at a time."""
+    """What the guide expects of so many parallel requests, and what was measured: percent more than with one.
+
+    Each expectation is a pair (from, to); None where the guide has no row for the number.
+    """
 
     parallel: int
-    latency_low: float
-    latency_high: float
-    throughput_low: float
-    throughput_high: float
-    latency: float | None = None
-    throughput: float | None = None
+    expected_latency: tuple[int, int] | None
+    expected_throughput: tuple[int, int] | None
+    latency: float | None
+    throughput: float | None
+    verdict: str
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.expectations import (
+    GUIDE,
+    at_once,
+    beside_guide,
+    change,
+)
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
 from ansible_collections.llmops.ollama.plugins.plugin_utils.report.model import (
     Check,
     Curve,
     Diagnosis,
+    Expectation,
     Finding,
     Gateway,
     Health,
@@ -76,6 +83,7 @@ def _host(name: str, variables: HostVars) -> Host:
         values=tuple(map(_value, parts(tuning, "recommendations"))),
         health=_health(checked),
         curves=_curves(variables, "ollama_benchmark"),
+        expectations=_expectations(part(variables, "ollama_benchmark_result", "benchmark")),
         diagnosis=_diagnosis(part(variables, "ollama_doctor_result")),
     )
     if host == Host(host.name, version=host.version):
@@ -198,7 +206,9 @@ def _curves(variables: HostVars, name: str) -> tuple[Curve, ...]:
 
 def _curve(label: str, measured: Mapping[str, Any]) -> Curve | None:
     """One benchmark's document; None where it has no level with a rate."""
-    levels = tuple(level for level in map(_level, parts(measured, "levels")) if level)
+    gains = {_load(each): part(each, "ratios", "requests_per_second") for each in parts(measured, "gains")}
+    found = [_level(each, gains.get(_load(each), {})) for each in parts(measured, "levels")]
+    levels = tuple(level for level in found if level)
     if not levels:
         return None
     limits = [(name, limit) for name, value in part(measured, "slo").items() if (limit := number(value)) is not None]
@@ -221,7 +231,12 @@ def _objective(name: str) -> str:
     return words.upper() if words in ("ttft", "tpot") else words
 
 
-def _level(each: Mapping[str, Any]) -> Level | None:
+def _load(each: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """What tells the levels of a document apart."""
+    return number(each.get("concurrency")), number(each.get("rate"))
+
+
+def _level(each: Mapping[str, Any], ratio: Mapping[str, Any]) -> Level | None:
     rate = number(each.get("requests_per_second"))
     if rate is None:
         return None
@@ -243,6 +258,11 @@ def _level(each: Mapping[str, Any]) -> Level | None:
         ttft_p95_s=number(part(each, "ttft_s").get("p95")),
         tpot_p50_s=number(part(each, "tpot_s").get("p50")),
         errors={text(kind): whole(count) or 0 for kind, count in part(each, "errors").items()},
+        **{
+            name: (factor - 1) * 100
+            for name, bound in (("gain", "ratio"), ("gain_low", "low"), ("gain_high", "high"))
+            if (factor := number(ratio.get(bound))) is not None
+        },
         server_cpus=number(part(each, "server").get("cpu_cores")),
         server_memory_mb=whole(part(each, "server").get("rss_peak_mb")),
     )
@@ -252,6 +272,29 @@ def _bound(each: Mapping[str, Any], name: str, side: int) -> float | None:
     """One end of an interval; None where there were too few values for it."""
     bounds = part(each, "intervals").get(name)
     return number(bounds[side]) if isinstance(bounds, (list, tuple)) and len(bounds) == 2 else None
+
+
+def _expectations(measured: Mapping[str, Any]) -> tuple[Expectation, ...]:
+    """The guide's table, where more than one request was measured at a time."""
+    try:
+        found = at_once(measured)
+        rows = beside_guide(found) if len(found) > 1 else []
+    except (AttributeError, KeyError, TypeError, ValueError):  # not a benchmark's document
+        return ()
+    expectations = []
+    for row in rows:
+        guide, here = GUIDE.get(row.parallel), found.get(row.parallel)
+        expectations.append(
+            Expectation(
+                parallel=row.parallel,
+                expected_latency=guide.latency if guide else None,
+                expected_throughput=guide.throughput if guide else None,
+                latency=change(found[1].latency_s, here.latency_s) if here else None,
+                throughput=change(found[1].requests_per_second, here.requests_per_second) if here else None,
+                verdict=row.verdict,
+            )
+        )
+    return tuple(expectations)
 
 
 def _diagnosis(result: Mapping[str, Any]) -> Diagnosis | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.llmops.ollama.plugins.plugin_utils.report import charts
 from ansible_collections.llmops.ollama.plugins.plugin_utils.report.model import (
     Curve,
+    Expectation,
     Finding,
     Gateway,
     Health,
@@ -345,8 +346,8 @@ def _facts(host: Host) -> Iterable[str]:
 def _pictures(key: str, host: Host) -> Iterable[Picture]:
     if host.curves:
         yield _curves(key, host.name, host.curves)
-    if any(row.latency is not None or row.throughput is not None for row in host.expectations):
-        yield _expectations(key, host)
+    if host.expectations:
+        yield _expectations(key, host.name, host.expectations)
     if host.search:
         yield _search(key, host.name, host.search)
     if host.variants:
@@ -383,6 +384,8 @@ _LEVEL = (
     "TTFT p50,\u00a0s",
     "TTFT p95,\u00a0s",
     "TPOT p50,\u00a0ms",
+    "Gain,\u00a0%",
+    "Interval of gain",
     "Server CPUs",
     "Server, MiB",
     "Requests",
@@ -404,6 +407,8 @@ def _level_row(level: Level) -> tuple[str, ...]:
         seconds(level.ttft_p50_s),
         seconds(level.ttft_p95_s),
         milliseconds(level.tpot_p50_s),
+        percent(level.gain),
+        span(level.gain_low, level.gain_high, 0),
         fixed(level.server_cpus, 2),
         mib(level.server_memory_mb),
         str(level.requests),
@@ -434,30 +439,23 @@ def _rate_and_p95(level: Level) -> str:
     return unit(rate(level.requests_per_second), "requests/s") + latency
 
 
-def _expectations(key: str, host: Host) -> Picture:
-    rows = host.expectations
+def _expectations(key: str, name: str, rows: Sequence[Expectation]) -> Picture:
     measured = [row for row in rows if row.throughput is not None]
-    best = max(measured, key=lambda row: row.throughput or 0, default=None)
-    words = ""
-    if best:
-        words = (
-            f"At parallel {best.parallel} this server had {unit(percent(best.throughput), '%')} throughput, the guide "
-            f"expects {percent(best.throughput_low)} to {unit(percent(best.throughput_high), '%')}."
-        )
     return Picture(
         f"{key}-guide",
         "What the guide expects, and what was measured",
-        words or "No throughput was measured at the guide's settings.",
+        " ".join(f"At {row.parallel} parallel requests: {row.verdict}." for row in measured),
         Table(
-            f"Change against one request at a time in percent, {host.name}",
-            ("Parallel", "Latency, guide", "Latency, measured", "Throughput, guide", "Throughput, measured"),
+            f"More than with one request at a time, in percent, {name}",
+            ("Parallel", "Latency, guide", "Latency, measured", "Throughput, guide", "Throughput, measured", "Verdict"),
             tuple(
                 (
                     str(row.parallel),
-                    f"{percent(row.latency_low)} to {percent(row.latency_high)}",
+                    _percents(row.expected_latency),
                     percent(row.latency),
-                    f"{percent(row.throughput_low)} to {percent(row.throughput_high)}",
+                    _percents(row.expected_throughput),
                     percent(row.throughput),
+                    row.verdict,
                 )
                 for row in rows
             ),
@@ -465,6 +463,10 @@ def _expectations(key: str, host: Host) -> Picture:
         ),
         lambda: charts.expectations(rows),
     )
+
+
+def _percents(bounds: tuple[int, int] | None) -> str:
+    return NOTHING if bounds is None else f"{percent(bounds[0])} to {percent(bounds[1])}"
 
 
 def _search(key: str, name: str, search: Search) -> Picture:
@@ -624,7 +626,7 @@ def gain(curves: Sequence[Curve]) -> float | None:
     """By how many percent the requests/s rose; None without a before."""
     before, after = pair(curves)
     if not any(curve.label == "before" for curve in curves):
-        return None
+        return after.gain if after else None
     if not before or not after or before.requests_per_second <= 0:
         return None
     return (after.requests_per_second / before.requests_per_second - 1) * 100

@@ -64,7 +64,7 @@ def test_a_recorded_host_is_read_in_full() -> None:
 
 
 def test_before_and_after_are_compared_at_the_heaviest_load_that_both_have() -> None:
-    before, after = {1: fleet.BEFORE[1], 10: fleet.BEFORE[10]}, {10: fleet.AFTER[10], 20: fleet.AFTER[5]}
+    before, after = {1: fleet.BEFORE[1], 10: fleet.BEFORE[10]}, {10: fleet.AFTER[10], 20: fleet.AFTER[4]}
     found = host(ollama_benchmark_before=fleet.benchmark(before), ollama_benchmark_result=fleet.benchmark(after))
     assert [curve.label for curve in found.curves] == ["before", "after"]
     assert [level.load if level else "" for level in pair(found.curves)] == ["10 at a time", "10 at a time"]
@@ -75,6 +75,26 @@ def test_without_a_before_there_is_no_gain() -> None:
     found = host(ollama_benchmark_result=fleet.benchmark(fleet.AFTER))
     assert [curve.label for curve in found.curves] == ["now"]
     assert gain(found.curves) is None
+
+
+def test_the_gain_over_a_saved_baseline_is_the_benchmarks_own() -> None:
+    document = fleet.benchmark(fleet.AFTER)
+    ratio = {"ratio": 1.6, "low": 1.52, "high": 1.68, "rounds": 1}
+    document["benchmark"]["gains"] = [{"concurrency": 10, "rate": None, "ratios": {"requests_per_second": ratio}}]
+    found = host(ollama_benchmark_result=document)
+    assert gain(found.curves) == pytest.approx(60)
+    assert [level.gain_low for level in found.curves[0].levels] == [None, None, pytest.approx(52)]
+
+
+def test_the_guide_is_asked_about_requests_that_have_a_slot_each() -> None:
+    """Eight slots: 10 requests at a time are none of them."""
+    found = host(ollama_benchmark_result=fleet.benchmark(fleet.AFTER)).expectations
+    measured: Any = {row.parallel: (row.latency, row.throughput) for row in found if row.throughput is not None}
+    assert measured == {4: (pytest.approx((1.46 / 0.69 - 1) * 100), pytest.approx((2.68 / 1.45 - 1) * 100))}
+    [row] = [row for row in found if row.parallel == 4]
+    assert (row.expected_latency, row.expected_throughput) == ((10, 15), (150, 200))
+    assert row.verdict == "throughput 65 points below, latency 97 points above"
+    assert host(ollama_benchmark_result=fleet.recorded("one-slot")["ollama_benchmark_result"]).expectations == ()
 
 
 def test_a_gateway_beside_its_servers_is_no_gain() -> None:
@@ -160,4 +180,4 @@ def test_numbers_read_well() -> None:
     assert fixed(-3.0, 0) == "\u22123"
     assert (percent(59.7), percent(5.0), percent(5.25), percent(-2.0)) == ("+60", "+5", "+5.2", "\u22122")
     assert span(1.0, None) == "\u2013"
-    assert Level(concurrency=None, rate=2.5, requests=1, requests_per_second=2.4).load == "2.5 new/s"
+    assert Level(concurrency=None, rate=2.5, requests=1, requests_per_second=2.4).load == "2.5 per second"
