@@ -80,12 +80,18 @@ class Check:
 
 @dataclass(frozen=True)
 class Installed:
-    """One model of a server; ``action`` is what the run did with it, "" where it did nothing."""
+    """One model of a server; ``action`` is what the run did with it, "" where it did nothing.
+
+    ``size_mb`` is what it takes in the store, ``memory_mb`` in memory where it is loaded, ``gpu_mb`` in that of GPUs.
+    """
 
     name: str
     quantization: str = ""
-    size_mb: float | None = None
+    parameters: str = ""
     digest: str = ""
+    size_mb: float | None = None
+    memory_mb: float | None = None
+    gpu_mb: float | None = None
     action: str = ""
 
 

@@ -15,7 +15,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.expectatio
     change,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import MIB, Hardware
 from ansible_collections.llmops.ollama.plugins.plugin_utils.report.model import (
     Check,
     Curve,
@@ -77,10 +77,13 @@ def _host(name: str, variables: HostVars) -> Host:
         machine=_machine(part(tuning, "hardware")),
         profile=text(tuning.get("profile")),
         version=text(checked.get("version")) or text(variables.get("ollama_version")),
-        models=_models(checked, part(variables, "ollama_models_result")),
+        models=_models(variables),
         warnings=texts(tuning.get("warnings")),
         memory=_memory(tuning),
-        values=tuple(map(_value, parts(tuning, "recommendations"))),
+        values=(
+            *map(_value, parts(tuning, "recommendations")),
+            *map(_choice, parts(variables, "ollama_models_result", "choices")),
+        ),
         health=_health(checked),
         curves=_curves(variables, "ollama_benchmark"),
         expectations=_expectations(part(variables, "ollama_benchmark_result", "benchmark")),
@@ -143,24 +146,42 @@ def _health(result: Mapping[str, Any]) -> Health | None:
     )
 
 
-def _models(checked: Mapping[str, Any], pulled: Mapping[str, Any]) -> tuple[Installed, ...]:
-    """The models that the health check saw, with what the pull knows of them; a dry run has only the latter."""
-    known = {text(each.get("name")): each for each in parts(pulled, "models")}
+def _models(variables: HostVars) -> tuple[Installed, ...]:
+    """The installed models, by the latest look at the server; each with what the run did with it."""
+    info, changed = part(variables, "ollama_model_info_result"), part(variables, "ollama_models_result")
+    done = {text(each.get("name")): each for each in parts(changed, "models")}
+    running = {text(each.get("name")): each for each in parts(info, "running")}
+    # A dry run of one that is not there yet has only what would be done.
+    looks = (parts(info, "models"), parts(variables, "ollama_health_result", "models"), list(done.values()))
     found = []
-    for each in parts(checked, "models") or list(known.values()):
+    for each in next(filter(None, looks), []):
         name = text(each.get("name"))
-        both = {**known.get(name, {}), **each}
-        size, action = number(both.get("size")), text(both.get("action"))
+        both, loaded = {**done.get(name, {}), **each}, running.get(name, {})
+        action = text(both.get("action"))
         found.append(
             Installed(
                 name=name,
                 quantization=text(both.get("quantization")),
-                size_mb=None if size is None else size / (1 << 20),
-                digest=text(both.get("digest")),
+                parameters=text(both.get("parameter_size")),
+                digest=text(both.get("digest")).removeprefix("sha256:"),
+                size_mb=_mib(both.get("size")),
+                memory_mb=_mib(loaded.get("size")),
+                gpu_mb=_mib(loaded.get("size_vram")),
                 action="" if action == "none" else action,
             )
         )
     return tuple(found)
+
+
+def _mib(size: Any) -> float | None:
+    """Bytes as MiB."""
+    found = number(size)
+    return None if found is None else found / MIB
+
+
+def _choice(each: Mapping[str, Any]) -> Value:
+    """A model that was chosen among candidates is a value with a reason too."""
+    return Value(text(each.get("name")), text(each.get("chosen")), "candidates", text(each.get("reason")))
 
 
 def _memory(tuning: Mapping[str, Any]) -> Memory | None:

@@ -85,8 +85,8 @@ class HostView:
     status: Status
     facts: tuple[str, ...]
     pictures: tuple[Picture, ...]
-    verdict: str
-    memory: str
+    models: Table | None
+    budget: str
 
 
 @dataclass(frozen=True)
@@ -310,9 +310,39 @@ def _host(key: str, host: Host) -> HostView:
         status=status(host.health) if host.reached else Status(UNKNOWN, "not reached in this run"),
         facts=tuple(_facts(host)),
         pictures=tuple(_pictures(key, host)),
-        verdict=_verdict(host.search) if host.search else "",
-        memory=_memory_words(host.memory) if host.memory else "",
+        models=_models(host),
+        budget=_memory_words(host.memory) if host.memory and not host.memory.models else "",
     )
+
+
+def _models(host: Host) -> Table | None:
+    """The installed models; None where no more than their names is known, which the overview has."""
+    if not any(model.size_mb is not None for model in host.models):
+        return None
+    columns = (
+        "Model",
+        "Quantization",
+        "Parameters",
+        "Digest",
+        "Size, GiB",
+        "In memory, GiB",
+        "On GPUs, GiB",
+        "This run",
+    )
+    rows = tuple(
+        (
+            model.name,
+            model.quantization or NOTHING,
+            model.parameters or NOTHING,
+            model.digest[:12] or NOTHING,
+            fixed(None if model.size_mb is None else model.size_mb / 1024, 2),
+            fixed(None if model.memory_mb is None else model.memory_mb / 1024, 2),
+            fixed(None if not model.gpu_mb else model.gpu_mb / 1024, 2),
+            model.action or NOTHING,
+        )
+        for model in host.models
+    )
+    return _without_empty(Table(f"Models, {host.name}", columns, rows, frozenset({4, 5, 6})))
 
 
 def _gateway(key: str, gateway: Gateway) -> GatewayView:
@@ -361,12 +391,13 @@ def _curves(key: str, name: str, curves: Sequence[Curve]) -> Picture:
     rows = [(curve.label, *_level_row(level)) for curve in curves for level in curve.levels]
     columns = ("When", *_LEVEL)
     table = Table(f"Levels of load, {name}", columns, tuple(rows), frozenset(range(1, len(columns) - 1)))
+    table = _without_empty(table, without=() if several else ("When",))
     points = [level for curve in curves for level in curve.levels if level.latency_p95_s is not None]
     return Picture(
         f"{key}-curves",
         "Throughput and latency" + (f", {listed(curve.label for curve in curves)}" if several else ""),
         _curves_words(curves),
-        _without_empty(table, without=() if several else ("When",)),
+        table if len(points) > 1 else _turned(table),
         (lambda: charts.throughput_latency(curves)) if len(points) > 1 else None,
     )
 
@@ -639,6 +670,12 @@ def heaviest(curves: Sequence[Curve]) -> Level | None:
 
 def _weight(level: Level) -> float:
     return level.rate if level.rate is not None else float(level.concurrency or 0)
+
+
+def _turned(table: Table) -> Table:
+    """The table with rows for columns: few rows of many numbers are easier to read that way."""
+    first, *others = zip(table.columns, *table.rows)
+    return Table(table.caption, first, tuple(others), frozenset(range(1, len(first))))
 
 
 def _without_empty(table: Table, without: Sequence[str] = ()) -> Table:

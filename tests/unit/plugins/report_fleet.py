@@ -136,6 +136,29 @@ UNHEALTHY = {
 }
 
 
+# What the modules ``model`` and ``model_info`` return.
+MODELS: dict[str, Any] = {
+    "models": [
+        {
+            "name": "gemma3:270m",
+            "action": "pulled",
+            "digest": "01ffb7e26e5a119126d1337e0cc4a74d0b6f9c3f9e9dda3b9582bac4747baf96",
+            "size": 253113335,
+            "quantization": "Q4_K_M",
+            "family": "gemma3",
+            "parameter_size": "268.10M",
+            "bytes": 253113335,
+            "seconds": 4.1,
+        }
+    ],
+    "choices": [{"name": "gemma3:270m", "chosen": "gemma3:270m", "reason": "Q4_K_M is the first of 2 that fits."}],
+}
+MODEL_INFO = {
+    "models": [{key: value for key, value in MODELS["models"][0].items() if key != "action"}],
+    "running": [{"name": "gemma3:270m", "size": 413138944, "size_vram": 0, "context_length": 4096}],
+}
+
+
 def doctor(ill: bool = False) -> dict[str, Any]:
     """What the module ``doctor`` returns."""
     evidence = HEALTHY
@@ -165,6 +188,8 @@ def server(name: str = "llm1.example.org", **more: Any) -> dict[str, Any]:
         "ollama_benchmark_before": benchmark(BEFORE, scale),
         "ollama_benchmark_result": benchmark(AFTER, scale),
         "ollama_doctor_result": doctor(),
+        "ollama_models_result": MODELS,
+        "ollama_model_info_result": MODEL_INFO,
         **more,
     }
 

@@ -109,7 +109,8 @@ def test_a_gateway_beside_its_servers_is_no_gain() -> None:
 def test_one_point_is_no_curve() -> None:
     [picture, *_] = seen({"a": {"ollama_benchmark_result": fleet.benchmark({10: fleet.AFTER[10]})}}).hosts[0].pictures
     assert picture.draw is None
-    assert picture.table.rows[0][1] == "3.21"
+    assert picture.table.columns == ("At a time", "10")
+    assert picture.table.rows[0] == ("Requests/s", "3.21")
 
 
 def test_a_failed_check_and_the_doctors_problems_come_to_the_top() -> None:
@@ -119,6 +120,24 @@ def test_a_failed_check_and_the_doctors_problems_come_to_the_top() -> None:
     assert problems
     assert {finding.severity for finding in problems} == {"problem"}
     assert next(tile.value for tile in found.tiles if tile.name == "Problems found") == str(len(problems))
+
+
+def test_models_are_those_on_the_server_with_what_was_done() -> None:
+    found = seen({"a": fleet.server()}).hosts[0]
+    assert found.models
+    assert dict(zip(found.models.columns, found.models.rows[0])) == {
+        "Model": "gemma3:270m",
+        "Quantization": "Q4_K_M",
+        "Parameters": "268.10M",
+        "Digest": "01ffb7e26e5a",
+        "Size, GiB": "0.24",
+        "In memory, GiB": "0.38",
+        "This run": "pulled",
+    }
+    assert found.host.values[-1].reason == "Q4_K_M is the first of 2 that fits."
+    planned = host(ollama_models_result=fleet.MODELS)
+    assert [(model.name, model.action) for model in planned.models] == [("gemma3:270m", "pulled")]
+    assert seen({"a": {"ollama_health_result": fleet.HEALTH}}).hosts[0].models is None
 
 
 def test_memory_is_that_of_the_models_that_may_be_loaded_together() -> None:
@@ -150,6 +169,7 @@ anything: st.SearchStrategy[Any] = st.recursive(
     max_leaves=8,
 )
 VARIABLES = (
+    "ollama_model_info_result",
     "ollama_tuning",
     "ollama_health_result",
     "ollama_models_result",
