@@ -118,25 +118,26 @@ def expectations(rows: Sequence[Expectation]) -> Figure:
     return figure
 
 
-def trials(tried: Sequence[Trial], objective: str) -> Figure:
+def trials(tried: Sequence[Trial]) -> Figure:
     """What each configuration was worth, with its interval of 95 % confidence."""
     figure, axes = _rows([_trial_name(trial) for trial in tried])
     for place, trial in enumerate(tried):
-        if trial.value is None or trial.failure:
+        if trial.goodput is None or trial.failure:
             axes.plot(0, place, **_mark("x", SOFT, filled=False), clip_on=False)
             continue
-        colour = ACCENT if trial.winner else BEFORE
-        if trial.low is not None and trial.high is not None:
-            axes.plot([trial.low, trial.high], [place, place], color=colour, linewidth=1.4, marker="|", markersize=6)
-        axes.plot(trial.value, place, **_mark("D" if trial.winner else "o", colour, filled=trial.winner))
-    axes.set_xlabel(objective)
+        colour = ACCENT if trial.best else BEFORE
+        if trial.goodput_low is not None and trial.goodput_high is not None:
+            bounds = [trial.goodput_low, trial.goodput_high]
+            axes.plot(bounds, [place, place], color=colour, linewidth=1.4, marker="|", markersize=6)
+        axes.plot(trial.goodput, place, **_mark("D" if trial.best else "o", colour, filled=trial.best))
+    axes.set_xlabel("goodput, requests/s")
     axes.grid(axis="x")
     _from_zero(axes, "x")
     return figure
 
 
 def _trial_name(trial: Trial) -> str:
-    marks = [word for word, holds in (("best", trial.winner), ("before", trial.current)) if holds]
+    marks = [word for word, holds in (("best", trial.best), ("before", trial.current)) if holds]
     marks += ["could not be used"] if trial.failure else []
     return trial.setting + (f" ({', '.join(marks)})" if marks else "")
 

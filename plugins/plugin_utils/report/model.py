@@ -210,12 +210,11 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Search:
-    """What a measured search tried. Gains are of the winner over the setting before, in percent.
+    """What a measured search tried. Gains are of the best setting over the one before, in percent.
 
-    ``objective`` is what was maximised, with its unit. ``adopted`` is whether the host now runs with the winner.
+    ``adopted`` is whether the host shall run with the best from now on, ``verdict`` says why, in a sentence.
     """
 
-    objective: str
     trials: tuple[Trial, ...]
     model: str = ""
     concurrency: int | None = None
@@ -223,27 +222,40 @@ class Search:
     gain: float | None = None
     gain_low: float | None = None
     gain_high: float | None = None
+    rounds: int | None = None
     adopted: bool | None = None
-    reason: str = ""
+    verdict: str = ""
     measured_at: str = ""
     seconds: float | None = None
-    stale: str = ""
+    timed_out: bool = False
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One configuration that the search tried; with ``failure`` it could not be used."""
+    """One configuration that the search tried; with ``failure`` it could not be used.
 
-    setting: str
-    value: float | None
-    low: float | None = None
-    high: float | None = None
+    ``goodput`` is the typical one of its ``readings``, with its interval; ``current`` is the setting before the search.
+    """
+
+    parallel: int | None
+    threads: int | None
+    kv_type: str = ""
+    batch: int | None = None
+    goodput: float | None = None
+    goodput_low: float | None = None
+    goodput_high: float | None = None
     requests_per_second: float | None = None
     latency_p95_s: float | None = None
     readings: int = 0
     failure: str = ""
-    winner: bool = False
+    best: bool = False
     current: bool = False
+
+    @property
+    def setting(self) -> str:
+        """The configuration in words."""
+        named = (("parallel", self.parallel), ("threads", self.threads), ("cache", self.kv_type), ("batch", self.batch))
+        return ", ".join(f"{name} {value}" for name, value in named if value)
 
 
 @dataclass(frozen=True)

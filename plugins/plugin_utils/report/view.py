@@ -501,45 +501,60 @@ def _percents(bounds: tuple[int, int] | None) -> str:
 
 
 def _search(key: str, name: str, search: Search) -> Picture:
-    table = Table(
-        f"Configurations that were tried, {search.objective}, {name}",
-        ("Configuration", "Value", "Interval", "Requests/s", "p95,\u00a0s", "Measurements", "Remark"),
-        tuple(
-            (
-                trial.setting,
-                rate(trial.value),
-                span(trial.low, trial.high),
-                rate(trial.requests_per_second),
-                seconds(trial.latency_p95_s),
-                str(trial.readings),
-                "; ".join(filter(None, ["best" * trial.winner, "before the search" * trial.current, trial.failure]))
-                or NOTHING,
-            )
-            for trial in search.trials
-        ),
-        frozenset(range(1, 6)),
+    columns: tuple[str, ...] = (
+        "Parallel",
+        "Threads",
+        "KV cache",
+        "Batch",
+        "Goodput/s",
+        "Interval",
+        "Requests/s",
+        "p95,\u00a0s",
+    )
+    columns += ("Measured", "Remark")
+    rows = tuple(
+        (
+            str(trial.parallel or NOTHING),
+            str(trial.threads or NOTHING),
+            trial.kv_type or NOTHING,
+            str(trial.batch or NOTHING),
+            rate(trial.goodput),
+            span(trial.goodput_low, trial.goodput_high),
+            rate(trial.requests_per_second),
+            seconds(trial.latency_p95_s),
+            count(trial.readings, "time"),
+            "; ".join(filter(None, ["best" * trial.best, "before the search" * trial.current, trial.failure]))
+            or NOTHING,
+        )
+        for trial in search.trials
     )
     return Picture(
         f"{key}-search",
         f"{count(len(search.trials), 'configuration')} tried",
-        _verdict(search),
-        _without_empty(table),
-        lambda: charts.trials(search.trials, search.objective),
+        _search_words(search),
+        _without_empty(
+            Table(f"Configurations that were tried, {name}", columns, rows, frozenset({0, 1, 3, 4, 5, 6, 7, 8}))
+        ),
+        lambda: charts.trials(search.trials),
     )
 
 
-def _verdict(search: Search) -> str:
-    """What the search decided and why."""
-    parts = []
+def _search_words(search: Search) -> str:
+    """What was looked for, what came out and why."""
+    load = f" with {search.concurrency} requests at a time" if search.concurrency else ""
+    what = (
+        f"The most requests per second that keep {listed(search.slo)}" if search.slo else "The most requests per second"
+    )
+    sentences = [f"{what}{load}."]
     if search.gain is not None:
         interval = ""
         if search.gain_low is not None and search.gain_high is not None:
             interval = f" (interval {percent(search.gain_low)} to {unit(percent(search.gain_high), '%')})"
-        parts.append(f"The best setting brings {unit(percent(search.gain), '%')}{interval}.")
+        sentences.append(f"The best setting brings {unit(percent(search.gain), '%')}{interval}.")
     if search.adopted is not None:
-        parts.append("It was adopted." if search.adopted else "The setting before was kept.")
-    parts += [search.reason, search.stale]
-    return " ".join(filter(None, parts))
+        sentences.append("It was adopted." if search.adopted else "The setting before was kept.")
+    sentences += [search.verdict, "The time was up before everything was tried." if search.timed_out else ""]
+    return " ".join(filter(None, sentences))
 
 
 def _variants(key: str, name: str, variants: Sequence[Variant]) -> Picture:

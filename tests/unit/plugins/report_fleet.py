@@ -238,47 +238,33 @@ def recorded(name: str) -> dict[str, Any]:
 def tuned(host: data.Host) -> data.Host:
     """The host with all that a measured search leaves behind."""
     trials = [
-        ("parallel 1, threads 1", 2.01, 1.93, 2.10, False, True, ""),
-        ("parallel 2, threads 1", 2.44, 2.34, 2.55, False, False, ""),
-        ("parallel 4, threads 1", 2.71, 2.59, 2.83, False, False, ""),
-        ("parallel 8, threads 1", 3.21, 3.10, 3.33, True, False, ""),
-        ("parallel 12, threads 1", 3.18, 3.02, 3.35, False, False, ""),
-        ("parallel 8, threads 2", None, None, None, False, False, "The server was not up within 120 s."),
+        data.Trial(1, 1, "f16", None, 2.01, 1.93, 2.10, 2.05, 5.31, readings=4, current=True),
+        data.Trial(2, 1, "f16", None, 2.44, 2.34, 2.55, 2.46, 4.20, readings=2),
+        data.Trial(4, 1, "f16", None, 2.71, 2.59, 2.83, 2.71, 3.90, readings=2),
+        data.Trial(8, 1, "f16", None, 3.21, 3.10, 3.33, 3.24, 3.58, readings=4, best=True),
+        data.Trial(12, 1, "f16", None, 3.18, 3.02, 3.35, 3.30, 3.61, readings=3),
+        data.Trial(8, 2, "f16", None, failure="The server was not up within 120 s."),
     ]
     quantizations = [
-        ("F16", 1.51, 612, 0.0, True), ("Q8_0", 2.36, 371, 2.0, True), ("Q4_K_M", 3.21, 329, 3.0, True),
-        ("Q4_0", 3.38, 318, 5.0, True),
-    ]  # fmt: skip
-    return replace(
-        host,
-        search=data.Search(
-            objective="goodput, requests/s",
-            trials=tuple(
-                data.Trial(
-                    setting,
-                    value,
-                    low,
-                    high,
-                    requests_per_second=value,
-                    latency_p95_s=None if value is None else 10 / value,
-                    readings=0 if failure else 2,
-                    failure=failure,
-                    winner=winner,
-                    current=current,
-                )
-                for setting, value, low, high, winner, current, failure in trials
-            ),
-            model="gemma3:270m",
-            concurrency=10,
-            slo=("p95 <= 10 s",),
-            gain=59.7,
-            gain_low=51.2,
-            gain_high=68.9,
-            adopted=True,
-            reason="8 parallel requests serve 10 clients best; more bring nothing that can be told from noise.",
-        ),
-        variants=tuple(
-            data.Variant("gemma3:270m", name, speed, size, loss, frontier=best, chosen=name == "Q4_K_M")
-            for name, speed, size, loss, best in quantizations
-        ),
+        ("F16", 1.51, 612, 0.0),
+        ("Q8_0", 2.36, 371, 2.0),
+        ("Q4_K_M", 3.21, 329, 3.0),
+        ("Q4_0", 3.18, 318, 5.0),
+    ]
+    search = data.Search(
+        tuple(trials),
+        model="gemma3:270m",
+        concurrency=10,
+        slo=("latency at most 10 s",),
+        gain=59.7,
+        gain_low=51.2,
+        gain_high=68.9,
+        rounds=5,
+        adopted=True,
+        verdict="The gain is +59.7% (+51.2% to +68.9%, 5 rounds), for certain above 5%.",
     )
+    variants = tuple(
+        data.Variant("gemma3:270m", name, speed, size, loss, frontier=name != "Q4_0", chosen=name == "Q4_K_M")
+        for name, speed, size, loss in quantizations
+    )
+    return replace(host, search=search, variants=variants, absent=())

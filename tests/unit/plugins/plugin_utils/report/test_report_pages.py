@@ -159,7 +159,7 @@ def test_the_page_the_markdown_and_the_json_agree(made: tuple[Report, str]) -> N
             for level in curve["levels"]:
                 assert f"{level['requests_per_second']:.2f}" in shown
         for trial in (host["search"] or {"trials": []})["trials"]:
-            assert trial["value"] is None or f"{trial['value']:.2f}" in shown
+            assert trial["goodput"] is None or f"{trial['goodput']:.2f}" in shown
         values = [
             [words(part) for part in each] for each in tree.iter("div") if each.find("dd[@class='value']") is not None
         ]
