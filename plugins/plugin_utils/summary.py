@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
 from typing import Any
 
-from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.expectations import Measured, beside_guide
+from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.expectations import at_once, beside_guide
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.load import load_name
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
 
@@ -245,21 +245,13 @@ def _ratios(title: str, levels: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _beside_guide(measured: Mapping[str, Any]) -> list[str]:
     """The guide's table, where the server's number of slots is known and one request at a time was measured too."""
-    settings = measured["settings"] or {}
-    slots = (settings.get("runner") or {}).get("slots") or settings.get("environment", {}).get("OLLAMA_NUM_PARALLEL")
-    levels = {level["concurrency"]: level for level in measured["levels"] if level["latency_s"]}
-    if slots is None or 1 not in levels:
+    found = at_once(measured)
+    if not found:
         return []
-    rows = beside_guide(
-        {
-            count: Measured(level["latency_s"]["mean"], level["requests_per_second"])
-            for count, level in levels.items()
-            if count and count <= int(slots)
-        }
-    )
+    rows = beside_guide(found)
     header = ["parallel", "latency: guide", "here", "throughput: guide", "here", "verdict"]
     text = table(header, [[str(value) for value in astuple(row)] for row in rows])
-    return [f"what the guide expects of parallel requests, and what came of it here ({slots} slots):", text]
+    return ["what the guide expects of parallel requests, and what came of it here:", text]
 
 
 def _reasons(host: str, variables: HostVars) -> str:

@@ -19,7 +19,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils import entry
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 PACKAGE = "ansible_collections.llmops.ollama.plugins.modules"
-ACTION_ONLY = {"summary"}  # runs on the controller; its file under modules/ holds the documentation
+ACTION_ONLY = {"report", "summary"}  # run on the controller; their files under modules/ hold the documentation
 MODULES = sorted({path.stem for path in (ROOT / "plugins/modules").glob("*.py")} - {"__init__"} - ACTION_ONLY)
 
 

@@ -178,7 +178,7 @@ def test_the_guides_expectations_stand_beside_what_came_of_them() -> None:
     two = {**LEVEL, "concurrency": 2, "requests_per_second": 1.4, "latency_s": times(1.4, 1.5)}
     document = {**DOCUMENT, "settings": settings, "levels": [ALONE, two, LEVEL]}
     lines = fleet_summary({"a": server(ollama_benchmark_result={"benchmark": document})}, {}).splitlines()
-    start = lines.index("what the guide expects of parallel requests, and what came of it here (2 slots):")
+    start = lines.index("what the guide expects of parallel requests, and what came of it here:")
     assert " ".join(lines[start + 3].split()) == (
         "2 +5-10 % +40 % +80-90 % +40 % throughput 40 points below, latency 30 points above"
     )
