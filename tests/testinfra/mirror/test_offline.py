@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -191,10 +193,8 @@ def test_a_host_installs_from_it(site: Host, on: GetHost) -> None:
     ("change", "words"),
     [
         ({"password": "falsch"}, "It does not accept the password of 'fleet'"),
-        ({"username": None, "password": None}, "It wants a username and a password"),
         ({"ca_path": None}, "its certificate is not accepted"),
         ({"base_url": f"http://{MIRROR}:5001/releases"}, "plain HTTP request was sent to HTTPS port"),
-        ({"ca_path": "/etc/hosts"}, "ca_path is '/etc/hosts', which cannot be used"),
     ],
 )
 def test_who_is_not_let_in_is_told_why(site: Host, on: GetHost, change: dict[str, Any], words: str) -> None:
@@ -347,3 +347,61 @@ def test_a_full_file_system_is_said_before_the_first_byte(on: GetHost, fleet_var
         assert host.check_output("find /srv/full -type f") == ""
     finally:
         host.check_output("umount /srv/full && rmdir /srv/full")
+
+
+@pytest.fixture
+def slow(on: GetHost) -> Iterator[Host]:
+    """What stands for the internet, so slow that a transfer can be disturbed."""
+    host = on(UPSTREAM)
+    host.check_output("echo 'limit_rate 30m;' > /etc/nginx/conf.d/slow.conf && systemctl reload nginx")
+    yield host
+    host.check_output("rm /etc/nginx/conf.d/slow.conf && systemctl reset-failed nginx && systemctl restart nginx")
+
+
+@pytest.fixture
+def filling(inventory: Path, on: GetHost, tmp_path: Path) -> Iterator[Callable[[], dict[str, Any]]]:
+    """A mirror that is being filled; at least 30 MB of it are there. Gives the function that waits for the result."""
+    given = json.dumps(FILLING)
+    command = [str(Path(sys.executable).with_name("ansible")), CLIENT, "-i", str(inventory), "--tree", str(tmp_path)]
+    command += ["-m", "llmops.ollama.mirror_content", "-a", given]
+    environment = dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"))
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    enough = "find /srv/filling/models/.partial -size +30M 2>/dev/null | grep -q ."
+    on(CLIENT).check_output(f"timeout 60 sh -c 'until {enough}; do sleep 0.05; done'")
+
+    def result() -> dict[str, Any]:
+        process.wait(60)
+        value: dict[str, Any] = json.loads((tmp_path / CLIENT).read_text())
+        return value
+
+    yield result
+    process.wait(60)
+    on(CLIENT).check_output("rm -rf /srv/filling")
+
+
+FILLING = {"path": "/srv/filling", "models": ["gemma3:270m"], "registry": f"http://{UPSTREAM}:5001"}
+SIZE = 253_113_335
+# Whoever writes the file that is on its way.
+KILL = """for file in /proc/[0-9]*/fd/*; do
+    case $(readlink "$file") in /srv/filling/models/.partial/*) kill -KILL "$(echo "$file" | cut -d/ -f3)";; esac
+done"""
+
+
+def test_an_upstream_that_dies_and_comes_back(slow: Host, filling: Callable[[], dict[str, Any]], on: GetHost) -> None:
+    assert "Another run is filling /srv/filling" in run(on(CLIENT), "mirror_content", **FILLING)["msg"]
+    slow.check_output("systemctl kill --signal=KILL nginx; systemctl reset-failed nginx; systemctl start nginx")
+    result = filling()
+    assert result["changed"], result
+    assert result["bytes"] == SIZE  # nothing was loaded twice
+    on(CLIENT).check_output("cd /srv/filling && sha256sum --check --quiet SHA256SUMS")
+
+
+def test_a_run_that_is_killed_goes_on_where_it_was(
+    slow: Host, filling: Callable[[], dict[str, Any]], on: GetHost
+) -> None:
+    on(CLIENT).check_output(KILL)
+    assert on(CLIENT).run("test -e /srv/filling/models/manifests -o -e /srv/filling/models/blobs").rc == 1
+    assert "bytes" not in filling()
+    result = run(on(CLIENT), "mirror_content", **FILLING)
+    assert SIZE - 200_000_000 < result["bytes"] < SIZE - 30_000_000
+    on(CLIENT).check_output("cd /srv/filling && sha256sum --check --quiet SHA256SUMS")
