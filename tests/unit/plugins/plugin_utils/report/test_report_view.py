@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -144,11 +145,7 @@ def test_a_search_is_told_with_its_evidence() -> None:
     found = host(ollama_autotune_result=fleet.autotune()).search
     assert found
     assert (found.model, found.concurrency, found.slo) == ("gemma3:270m", 10, ("latency at most 10 s",))
-    assert (found.gain, found.gain_low, found.gain_high) == (
-        pytest.approx(59.7),
-        pytest.approx(51.2),
-        pytest.approx(68.9),
-    )
+    assert [found.gain, found.gain_low, found.gain_high] == pytest.approx([59.7, 51.2, 68.9])
     assert found.adopted is True
     assert [trial.setting for trial in found.trials if trial.current] == ["parallel 1, threads 1, cache f16"]
     [best] = [trial for trial in found.trials if trial.best]
@@ -156,35 +153,25 @@ def test_a_search_is_told_with_its_evidence() -> None:
     assert [trial.failure for trial in found.trials if trial.goodput is None] == ["The server was not up within 120 s."]
     picture = next(each for each in seen({"a": fleet.server()}).hosts[0].pictures if each.key == "host-1-search")
     assert picture.words == (
-        "Looked for: the most requests per second that keep latency at most 10 s with 10 requests at a time. The gain is "
-        "+59.7% (+51.2% to +68.9%, 5 rounds), for certain above 5%. The best setting was adopted."
+        "Looked for: the most requests per second that keep latency at most 10 s with 10 requests at a time. "
+        "The gain is +59.7% (+51.2% to +68.9%, 5 rounds), for certain above 5%. The best setting was adopted."
     )
     assert picture.table.rows[0][-1] == "before the search"
 
 
 def test_a_search_of_an_earlier_run_is_read_from_the_host() -> None:
-    here, kept = (
-        host(**variables).search
-        for variables in (
-            {"ollama_autotune_result": fleet.autotune()},
-            {"ansible_local": {"ollama_tuning": fleet.kept()}},
-        )
-    )
-    assert here and kept
+    here = host(ollama_autotune_result=fleet.autotune()).search
+    kept = host(ansible_local={"ollama_tuning": fleet.kept()}).search
+    assert here
+    assert kept
     assert kept.measured_at == "2026-11-26T22:10:00Z"
-    assert (kept.trials, kept.concurrency, kept.slo, kept.model) == (
-        here.trials,
-        here.concurrency,
-        here.slo,
-        here.model,
-    )
+    assert replace(kept, measured_at="") == here
 
 
 def test_a_search_that_changed_nothing_says_so() -> None:
     result = fleet.autotune()
-    result["autotune"].update(
-        best=fleet.setting(1, 1), adopted=fleet.setting(1, 1), gain=None, verdict="None was better."
-    )
+    same = fleet.setting(1, 1)
+    result["autotune"].update(best=same, adopted=same, gain=None, verdict="None was better.")
     found = host(ollama_autotune_result=result).search
     assert found and found.adopted is False and found.gain is None
 
