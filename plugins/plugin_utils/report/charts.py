@@ -142,19 +142,24 @@ def _trial_name(trial: Trial) -> str:
     return trial.setting + (f" ({', '.join(marks)})" if marks else "")
 
 
-def frontier(variants: Sequence[Variant], unit: str) -> Figure:
-    """Speed and memory of each quantization; a filled mark is one that no other beats."""
+def frontier(variants: Sequence[Variant]) -> Figure:
+    """Goodput and memory of each quantization; a filled mark is one that no other beats."""
     figure = _figure(WIDTH, FRAME + ROW * len(variants))
     panels = figure.subplots(1, 2)
-    for axes, name, values in (
-        (panels[0], unit, [each.speed for each in variants]),
-        (panels[1], "memory, MiB", [each.memory_mb for each in variants]),
-    ):
+    _name_rows(panels[0], [_variant_name(each) for each in variants])
+    _name_rows(panels[1], [""] * len(variants))
+    sides = (
+        ("goodput, requests/s", [each.goodput for each in variants]),
+        ("memory, MiB", [each.memory_mb for each in variants]),
+    )
+    for axes, (name, values) in zip(panels, sides):
         for place, (each, value) in enumerate(zip(variants, values)):
             colour = ACCENT if each.frontier else BEFORE
-            axes.plot([0, value], [place, place], color=colour, linewidth=1.4, solid_capstyle="butt")
-            axes.plot(value, place, **_mark("o", colour, filled=each.frontier))
-        _name_rows(axes, [_variant_name(each) for each in variants] if axes is panels[0] else [""] * len(variants))
+            if value is None:
+                axes.plot(0, place, clip_on=False, **_mark("x", SOFT, filled=False))
+            else:
+                axes.plot([0, value], [place, place], color=colour, linewidth=1.4, solid_capstyle="butt")
+                axes.plot(value, place, **_mark("o", colour, filled=each.frontier))
         axes.set_xlabel(name)
         axes.grid(axis="x")
         _from_zero(axes, "x")
@@ -163,8 +168,10 @@ def frontier(variants: Sequence[Variant], unit: str) -> Figure:
 
 def _variant_name(each: Variant) -> str:
     remarks = [f"{each.loss:g} % loss"] if each.loss is not None else []
-    remarks += ["in use"] if each.chosen else []
-    return each.quantization + (f" ({', '.join(remarks)})" if remarks else "")
+    remarks += [
+        word for word, holds in (("recommended", each.recommended), ("not measured", each.goodput is None)) if holds
+    ]
+    return (each.quantization or each.model) + (f" ({', '.join(remarks)})" if remarks else "")
 
 
 def memory(bars: Sequence[Bar], share: bool) -> Figure:

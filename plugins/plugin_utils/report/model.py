@@ -225,6 +225,7 @@ class Search:
     rounds: int | None = None
     adopted: bool | None = None
     verdict: str = ""
+    slo_remark: str = ""
     measured_at: str = ""
     seconds: float | None = None
     timed_out: bool = False
@@ -234,7 +235,7 @@ class Search:
 class Trial:
     """One configuration that the search tried; with ``failure`` it could not be used.
 
-    ``goodput`` is the typical one of its ``readings``, with its interval; ``current`` is the setting before the search.
+    ``goodput`` is the typical one of its ``measurements``; ``current`` is the setting before the search.
     """
 
     parallel: int | None
@@ -244,9 +245,11 @@ class Trial:
     goodput: float | None = None
     goodput_low: float | None = None
     goodput_high: float | None = None
-    requests_per_second: float | None = None
+    output_tokens_per_second: float | None = None
+    latency_p50_s: float | None = None
     latency_p95_s: float | None = None
-    readings: int = 0
+    ttft_p95_s: float | None = None
+    measurements: int = 0
     failure: str = ""
     best: bool = False
     current: bool = False
@@ -260,15 +263,19 @@ class Trial:
 
 @dataclass(frozen=True)
 class Variant:
-    """One quantization of a model. ``frontier``: no other is both faster and better; ``loss`` of quality in percent."""
+    """One quantization of a model. ``loss`` of quality in percent; ``problem`` says why it could not be measured.
+
+    ``frontier``: no other one is nowhere worse in speed, memory and loss, and better somewhere.
+    """
 
     model: str
     quantization: str
-    speed: float
-    memory_mb: float
+    goodput: float | None
+    memory_mb: float | None
     loss: float | None = None
+    problem: str = ""
     frontier: bool = False
-    chosen: bool = False
+    recommended: bool = False
 
 
 @dataclass(frozen=True)

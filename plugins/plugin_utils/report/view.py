@@ -21,6 +21,7 @@ from ansible_collections.llmops.ollama.plugins.plugin_utils.report.model import 
     Memory,
     Report,
     Search,
+    Trial,
     Variant,
 )
 from ansible_collections.llmops.ollama.plugins.plugin_utils.report.words import (
@@ -269,20 +270,16 @@ def _changes(key: str, hosts: Sequence[Host]) -> Picture:
     for host in hosts:
         before, after = (level.requests_per_second if level else None for level in pair(host.curves))
         rows.append((host.name, before, after, gain(host.curves)))
-    changed = any(before is not None for _, before, _, _ in rows)
-    after_name = "After" if changed else "Measured"
     slowest = min(rows, key=lambda row: row[2] or 0)
     fastest = max(rows, key=lambda row: row[2] or 0)
+    changed = any(before is not None for _, before, _, _ in rows)
+    columns = ("Host", "Before, requests/s", f"{'After' if changed else 'Measured'}, requests/s", "Gain,\u00a0%")
+    cells = tuple((name, rate(before), rate(after), percent(more)) for name, before, after, more in rows)
     return Picture(
         key,
         "Requests per second of each server",
         f"From {rate(slowest[2])} ({slowest[0]}) to {rate(fastest[2])} ({fastest[0]}) requests/s.",
-        Table(
-            "Requests per second of each server",
-            ("Host", "Before, requests/s", f"{after_name}, requests/s", "Gain,\u00a0%"),
-            tuple((name, rate(before), rate(after), percent(more)) for name, before, after, more in rows),
-            frozenset({1, 2, 3}),
-        ),
+        _without_empty(Table("Requests per second of each server", columns, cells, frozenset({1, 2, 3}))),
         lambda: charts.changes([(name, before, after) for name, before, after, _ in rows]),
     )
 
@@ -500,89 +497,88 @@ def _percents(bounds: tuple[int, int] | None) -> str:
     return NOTHING if bounds is None else f"{percent(bounds[0])} to {percent(bounds[1])}"
 
 
+_TRIAL = (
+    "Parallel",
+    "Threads",
+    "KV cache",
+    "Batch",
+    "Goodput/s",
+    "Interval",
+    "Tokens/s",
+    "p50,\u00a0s",
+    "p95,\u00a0s",
+    "TTFT p95,\u00a0s",
+    "Measured",
+    "Remark",
+)
+
+
 def _search(key: str, name: str, search: Search) -> Picture:
-    columns: tuple[str, ...] = (
-        "Parallel",
-        "Threads",
-        "KV cache",
-        "Batch",
-        "Goodput/s",
-        "Interval",
-        "Requests/s",
-        "p95,\u00a0s",
-    )
-    columns += ("Measured", "Remark")
-    rows = tuple(
-        (
-            str(trial.parallel or NOTHING),
-            str(trial.threads or NOTHING),
-            trial.kv_type or NOTHING,
-            str(trial.batch or NOTHING),
-            rate(trial.goodput),
-            span(trial.goodput_low, trial.goodput_high),
-            rate(trial.requests_per_second),
-            seconds(trial.latency_p95_s),
-            count(trial.readings, "time"),
-            "; ".join(filter(None, ["best" * trial.best, "before the search" * trial.current, trial.failure]))
-            or NOTHING,
-        )
-        for trial in search.trials
-    )
+    numeric = frozenset(range(len(_TRIAL) - 1)) - {_TRIAL.index("KV cache")}
+    rows = tuple(map(_trial_row, search.trials))
     return Picture(
         f"{key}-search",
         f"{count(len(search.trials), 'configuration')} tried",
         _search_words(search),
-        _without_empty(
-            Table(f"Configurations that were tried, {name}", columns, rows, frozenset({0, 1, 3, 4, 5, 6, 7, 8}))
-        ),
+        _without_empty(Table(f"Configurations that were tried, {name}", _TRIAL, rows, numeric)),
         lambda: charts.trials(search.trials),
     )
 
 
+def _trial_row(trial: Trial) -> tuple[str, ...]:
+    return (
+        str(trial.parallel or NOTHING),
+        str(trial.threads or NOTHING),
+        trial.kv_type or NOTHING,
+        str(trial.batch or NOTHING),
+        rate(trial.goodput),
+        span(trial.goodput_low, trial.goodput_high),
+        fixed(trial.output_tokens_per_second, 1),
+        seconds(trial.latency_p50_s),
+        seconds(trial.latency_p95_s),
+        seconds(trial.ttft_p95_s),
+        count(trial.measurements, "time"),
+        _remark("best" * trial.best, "before the search" * trial.current, trial.failure),
+    )
+
+
+def _remark(*remarks: str) -> str:
+    return "; ".join(filter(None, remarks)) or NOTHING
+
+
 def _search_words(search: Search) -> str:
     """What was looked for, what came out and why."""
+    slo = f" that keep {listed(search.slo)}" if search.slo else ""
     load = f" with {search.concurrency} requests at a time" if search.concurrency else ""
-    what = (
-        f"The most requests per second that keep {listed(search.slo)}" if search.slo else "The most requests per second"
-    )
-    sentences = [f"{what}{load}."]
-    if search.gain is not None:
-        interval = ""
-        if search.gain_low is not None and search.gain_high is not None:
-            interval = f" (interval {percent(search.gain_low)} to {unit(percent(search.gain_high), '%')})"
-        sentences.append(f"The best setting brings {unit(percent(search.gain), '%')}{interval}.")
+    sentences = [f"Looked for: the most requests per second{slo}{load}.", search.verdict, search.slo_remark]
     if search.adopted is not None:
-        sentences.append("It was adopted." if search.adopted else "The setting before was kept.")
-    sentences += [search.verdict, "The time was up before everything was tried." if search.timed_out else ""]
+        sentences.append("The best setting was adopted." if search.adopted else "The setting before was kept.")
+    sentences += ["The time was up before everything was tried."] if search.timed_out else []
     return " ".join(filter(None, sentences))
 
 
 def _variants(key: str, name: str, variants: Sequence[Variant]) -> Picture:
-    best = [each for each in variants if each.frontier]
+    best = listed(each.quantization or each.model for each in variants if each.frontier)
+    words = [f"Worth choosing from, as no other beats them in speed, memory and loss together: {best}."] if best else []
+    words += [f"Recommended: {_model_name(each.model, each.quantization)}." for each in variants if each.recommended]
+    columns = ("Model", "Quantization", "Goodput/s", "Memory, MiB", "Loss,\u00a0%", "Remark")
+    rows = tuple(
+        (
+            each.model,
+            each.quantization or NOTHING,
+            rate(each.goodput),
+            mib(each.memory_mb),
+            NOTHING if each.loss is None else f"{each.loss:g}",
+            _remark("recommended" * each.recommended, "worth choosing" * each.frontier, each.problem),
+        )
+        for each in variants
+    )
     return Picture(
         f"{key}-quantizations",
         "Quantizations compared",
-        f"Worth choosing from: {listed(each.quantization for each in best)}. Each of the others is beaten in speed and "
-        "in loss by one of these."
-        if len(best) < len(variants)
-        else f"Each of {listed(each.quantization for each in best)} is the best for some balance of speed and loss.",
-        Table(
-            f"Quantizations compared, {name}",
-            ("Model", "Quantization", "Goodput/s", "Memory, MiB", "Loss,\u00a0%", "Remark"),
-            tuple(
-                (
-                    each.model,
-                    each.quantization,
-                    rate(each.speed),
-                    mib(each.memory_mb),
-                    NOTHING if each.loss is None else f"{each.loss:g}",
-                    "; ".join(filter(None, ["in use" * each.chosen, "worth choosing" * each.frontier])) or NOTHING,
-                )
-                for each in variants
-            ),
-            frozenset({2, 3, 4}),
-        ),
-        lambda: charts.frontier(variants, "goodput, requests/s"),
+        " ".join(words) or "None of them could be measured.",
+        Table(f"Quantizations compared, {name}", columns, rows, frozenset({2, 3, 4})),
+        lambda: charts.frontier(variants),
     )
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -26,13 +25,12 @@ from ansible_collections.llmops.ollama.plugins.plugin_utils.report.theme import 
 )
 
 
-def report(servers: dict[str, Any], gateways: dict[str, Any] | None = None, searched: bool = False) -> Report:
-    found = read_report(servers, gateways or {}, "Ollama fleet report", fleet.MADE_AT, "0.1.0")
-    return replace(found, hosts=tuple(map(fleet.tuned, found.hosts))) if searched else found
+def report(servers: dict[str, Any], gateways: dict[str, Any] | None = None) -> Report:
+    return read_report(servers, gateways or {}, "Ollama fleet report", fleet.MADE_AT, "0.1.0")
 
 
 REPORTS = {
-    "one host": lambda: report({"llm1.example.org": fleet.server()}, searched=True),
+    "one host": lambda: report({"llm1.example.org": fleet.server()}),
     "eight hosts": lambda: report(fleet.eight(), {"edge.example.org": fleet.GATEWAY}),
     "recorded": lambda: report({"ollama2": fleet.recorded("one-slot")}),
     "parts missing": lambda: report(

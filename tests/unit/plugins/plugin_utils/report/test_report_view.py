@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -140,6 +141,48 @@ def test_models_are_those_on_the_server_with_what_was_done() -> None:
     assert seen({"a": {"ollama_health_result": fleet.HEALTH}}).hosts[0].models is None
 
 
+def test_a_search_is_told_with_its_evidence() -> None:
+    found = host(ollama_autotune_result=fleet.autotune()).search
+    assert found
+    assert (found.model, found.concurrency, found.slo) == ("gemma3:270m", 10, ("latency at most 10 s",))
+    assert [found.gain, found.gain_low, found.gain_high] == pytest.approx([59.7, 51.2, 68.9])
+    assert found.adopted is True
+    assert [trial.setting for trial in found.trials if trial.current] == ["parallel 1, threads 1, cache f16"]
+    [best] = [trial for trial in found.trials if trial.best]
+    assert (best.parallel, best.goodput, best.goodput_low) == (8, 3.21, 3.10)
+    assert [trial.failure for trial in found.trials if trial.goodput is None] == ["The server was not up within 120 s."]
+    picture = next(each for each in seen({"a": fleet.server()}).hosts[0].pictures if each.key == "host-1-search")
+    assert picture.words == (
+        "Looked for: the most requests per second that keep latency at most 10 s with 10 requests at a time. "
+        "The gain is +59.7% (+51.2% to +68.9%, 5 rounds), for certain above 5%. The best setting was adopted."
+    )
+    assert picture.table.rows[0][-1] == "before the search"
+
+
+def test_a_search_of_an_earlier_run_is_read_from_the_host() -> None:
+    here = host(ollama_autotune_result=fleet.autotune()).search
+    kept = host(ansible_local={"ollama_tuning": fleet.kept()}).search
+    assert here
+    assert kept
+    assert kept.measured_at == "2026-11-26T22:10:00Z"
+    assert replace(kept, measured_at="") == here
+
+
+def test_a_search_that_changed_nothing_says_so() -> None:
+    result = fleet.autotune()
+    same = fleet.setting(1, 1)
+    result["autotune"].update(best=same, adopted=same, gain=None, verdict="None was better.")
+    found = host(ollama_autotune_result=result).search
+    assert found and found.adopted is False and found.gain is None
+
+
+def test_quantizations_are_compared() -> None:
+    found = host(ollama_autotune_result=fleet.autotune()).variants
+    assert [each.quantization for each in found if each.frontier] == ["F16", "Q8_0", "Q4_K_M"]
+    assert [each.model for each in found if each.recommended] == ["gemma3:270m"]
+    assert [each.problem for each in found if each.goodput is None] == ["It is not installed."]
+
+
 def test_memory_is_that_of_the_models_that_may_be_loaded_together() -> None:
     def model(name: str, size: int) -> dict[str, Any]:
         sizes = dict.fromkeys(("weights_mb", "kv_mb", "compute_mb", "runtime_mb", "growth_mb"), size)
@@ -169,6 +212,8 @@ anything: st.SearchStrategy[Any] = st.recursive(
     max_leaves=8,
 )
 VARIABLES = (
+    "ansible_local",
+    "ollama_autotune_result",
     "ollama_model_info_result",
     "ollama_tuning",
     "ollama_health_result",
