@@ -36,6 +36,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding impor
     Finding,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Gpu
+from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import Drift
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Unit, parse_unit
 from doctor_evidence import (
     FIXTURES,
@@ -190,6 +191,14 @@ CASES = [
         SETTING,
         PROBLEM,
         ("process 402: OLLAMA_KEEP_ALIVE=90x", "a duration such as"),
+    ),
+    Case(
+        settings.drifted_from_lock,
+        {"pinned": 2, "drifted": (Drift("gemma3:270m", "a" * 64, "b" * 64),)},
+        SETTING,
+        PROBLEM,
+        (f"gemma3:270m has the digest {'a' * 12} and is pinned to {'b' * 12}", "site.yml"),
+        ({}, {"pinned": 2}),
     ),
     Case(
         settings.needs_reload,
