@@ -30,7 +30,7 @@ def registry(built_registry: FaultyRegistry) -> FaultyRegistry:
 
 @pytest.fixture
 def large(registry: FaultyRegistry) -> Published:
-    """A model that takes some seconds from the slow site. A server goes on with a pull for a while: each has its own."""
+    """A model that takes some seconds from the slow site. Each is new, since a server goes on with a broken pull."""
     return registry.publish_new("large:1", LARGE)
 
 

@@ -118,6 +118,7 @@ class Published:
     digest: str
     weights: str
     size: int
+    seed: int
 
     @property
     def manifest_path(self) -> str:
@@ -186,10 +187,9 @@ class FaultyRegistry:
     def publish(self, name: str, size: int, seed: int = 1) -> Published:
         """Put a model into the store."""
         model, _, tag = name.partition(":")
-        printed = self.host.check_output(
-            "python3 -c %s %s %s %s %s %s", PUBLISH, STORE, model, tag, str(size), str(seed)
-        )
-        return Published(name, *json.loads(printed))
+        command = f"python3 -c %s {STORE} {model} {tag} {size} {seed}"
+        printed = self.host.check_output(command, PUBLISH)
+        return Published(name, *json.loads(printed), seed)
 
     def forget_requests(self) -> None:
         self.host.check_output(f"truncate --size=0 {LOG}")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from faulty_registry import LARGE, FaultyRegistry, Request
+from faulty_registry import LARGE, FaultyRegistry, Published, Request
 from module_run import StartModule
 from ollama_server import OllamaServer
 from testinfra.host import Host
