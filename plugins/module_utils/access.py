@@ -40,6 +40,11 @@ class Access:
     password: str = field(default="", repr=False)
     ca_path: str = ""
 
+    @property
+    def guarded(self) -> bool:
+        """Whether there is anything that a request must carry."""
+        return bool(self.username or self.ca_path)
+
     def covers(self, url: str) -> bool:
         """Whether this is for the server of ``url``."""
         return bool(self.url) and origin(url) == origin(self.url)

@@ -19,7 +19,13 @@ with contextlib.suppress(ImportError):  # entry.run() reports a missing library 
     import requests
 
 from ansible_collections.llmops.ollama.plugins.module_utils.access import Access
-from ansible_collections.llmops.ollama.plugins.module_utils.client import CONNECT_TIMEOUT, brief, no_answer, seconds
+from ansible_collections.llmops.ollama.plugins.module_utils.client import (
+    CONNECT_TIMEOUT,
+    brief,
+    error_text,
+    no_answer,
+    seconds,
+)
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     ChecksumMismatch,
     NotFound,
@@ -59,6 +65,18 @@ def sha256_of(path: Path, moved: Callable[[int], None] = lambda count: None) -> 
     return digest.hexdigest()
 
 
+def checked(name: str, expected: str, got: str) -> None:
+    """Raise ``ChecksumMismatch`` unless a file has the sha256 (hex) that it must."""
+    if got != expected:
+        raise ChecksumMismatch(
+            f"{name} has the sha256 {got}, but {expected} was expected.",
+            "Nothing of it was kept. Compare it with the original: it was published anew, or damaged on the way.",
+            url=name,
+            expected=expected,
+            got=got,
+        )
+
+
 class Incoming:
     """A file ``name`` that is on its way to ``path``; ``size`` is what it must have, 0 where that is not known.
 
@@ -82,19 +100,12 @@ class Incoming:
                     persistently(lambda: self._take(open_at))
                 self._stream.flush()
                 os.fsync(self._stream.fileno())
-            got = self._digest.hexdigest()
-            if got == sha256:
+            if self._digest.hexdigest() == sha256:
                 return
             self.path.unlink()
             if not self._pieced:
                 break
-        raise ChecksumMismatch(
-            f"{self.name} has the sha256 {got}, but {sha256} was expected.",
-            "It was thrown away. Compare it with the original: it was published anew, or damaged on the way.",
-            url=self.name,
-            expected=sha256,
-            got=got,
-        )
+        checked(self.name, sha256, self._digest.hexdigest())
 
     def _recall(self) -> None:
         """Take up what an earlier run left."""
@@ -162,17 +173,17 @@ class Downloader:
         self._session = requests.Session()
         self._session.headers["Accept-Encoding"] = "identity"  # the bytes that were hashed, as they are
 
-    def text(self, url: str) -> str:
-        """The text of a small file. Raises ``NotFound``, ``Unreachable``, ``UnexpectedAnswer``, ``Untrusted``."""
+    def read(self, url: str) -> bytes:
+        """A small file. Raises ``NotFound``, ``Unreachable``, ``UnexpectedAnswer``, ``Untrusted``."""
 
-        def attempt() -> str:
+        def attempt() -> bytes:
             with self._ask(url) as response:
-                return response.text
+                return response.content
 
         return self._persistently(url, attempt)
 
     def size(self, url: str) -> int:
-        """The size of a file in bytes, 0 where the server does not tell. Raises as ``text`` does."""
+        """The size of a file in bytes, 0 where the server does not tell. Raises as ``read`` does."""
 
         def attempt() -> int:
             with self._ask(url, method="HEAD") as response:
@@ -191,7 +202,7 @@ class Downloader:
     ) -> int:
         """Complete the file at ``path``; returns the bytes that came. ``announced`` hears of the size before the first.
 
-        Raises as ``text`` and ``Incoming.complete`` do, and what ``announced`` raises.
+        Raises as ``read`` and ``Incoming.complete`` do, and what ``announced`` raises.
         """
 
         @contextlib.contextmanager
@@ -220,26 +231,27 @@ class Downloader:
             **self._access.options(url),
         )
         status = response.status_code
-        page = response.headers.get("Content-Type", "").startswith("text/html")
-        if status in (http.client.OK, http.client.PARTIAL_CONTENT) and not page:
+        good = status in (http.client.OK, http.client.PARTIAL_CONTENT)
+        if good and not response.headers.get("Content-Type", "").startswith("text/html"):
             return response
-        response.close()
+        with response:
+            words = error_text(response) if not good else ""
         if status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and start:  # what is there cannot be its beginning
             return self._ask(url)
         details = {"url": url, "status": status}
         option = self._option
         if status == http.client.NOT_FOUND:
             raise NotFound(f"{url} does not exist (404).", f"Check {option} and the version.", **details)
-        if page:
+        if good:
             raise UnexpectedAnswer(
-                f"{url} answered with a web page instead of the file ({status}).",
+                f"{url} answered with a web page instead of the file.",
                 f"Check {option}: a login page, a proxy or a listing may stand in between.",
                 **details,
             )
         remedy = f"Check {option} and the access to it."
         if status == http.client.UNAUTHORIZED:
             remedy = self._access.remedy(url, option)
-        raise UnexpectedAnswer(f"{url} answered {status} {response.reason}.", remedy, **details)
+        raise UnexpectedAnswer(f"{url} answered {status}: {words}.", remedy, **details)
 
     def _persistently(self, url: str, attempt: Callable[[], T]) -> T:
         def reach() -> T:

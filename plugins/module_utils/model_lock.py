@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -120,6 +121,16 @@ def weights_of(show: Mapping[str, Any]) -> list[str]:
 def to_data(pins: Mapping[str, Pin]) -> dict[str, Any]:
     """What ``parse`` reads, to be written as YAML; ``pins`` by name."""
     return {"format": FORMAT, "models": {name: asdict(pins[name]) for name in sorted(pins)}}
+
+
+def to_text(pins: Mapping[str, Pin]) -> str:
+    """The same as a YAML file for people to read and to compare."""
+    lines = ["# Written by the playbooks mirror and bundle: the digests that the fleet's models shall have.", "---"]
+    data = to_data(pins)
+    lines += [f"format: {data['format']}", "models:" if pins else "models: {}"]
+    for name, entry in data["models"].items():
+        lines += [f"  {json.dumps(name)}:", *(f"    {key}: {json.dumps(value)}" for key, value in entry.items())]
+    return "\n".join([*lines, ""])
 
 
 def _pin(name: str, entry: Any) -> Pin:

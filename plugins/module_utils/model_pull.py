@@ -24,6 +24,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import St
 from ansible_collections.llmops.ollama.plugins.module_utils.model_state import State, installed_models
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import Board
 from ansible_collections.llmops.ollama.plugins.module_utils.registry import Source
+from ansible_collections.llmops.ollama.plugins.module_utils.registry_relay import Route
 from ansible_collections.llmops.ollama.plugins.module_utils.retry import Wait, with_retries
 
 Clock = Callable[[], float]
@@ -33,7 +34,10 @@ VERIFY_SPEED = 50e6
 
 
 class Puller:
-    """Installs models through one client. ``stall_timeout`` (seconds) is how long a pull may bring nothing new."""
+    """Installs models through one client. ``stall_timeout`` (seconds) is how long a pull may bring nothing new.
+
+    ``route`` says where the server really pulls from.
+    """
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class Puller:
         retries: int,
         stall_timeout: float,
         board: Board,
+        route: Route = lambda source: source,
         *,
         wait: Wait = time.sleep,
         clock: Clock = time.monotonic,
@@ -49,6 +54,7 @@ class Puller:
         self.retries = retries
         self.stall_timeout = stall_timeout
         self.board = board
+        self._route = route
         self._wait = wait
         self._clock = clock
 
@@ -60,21 +66,21 @@ class Puller:
         """
         if step.source is None or step.after is None:
             raise ValueError(f"{step} pulls nothing")
-        source = step.source
+        source, route = step.source, self._route(step.source)
         with_retries(
-            lambda: self._pull(step, source),
+            lambda: self._pull(step, source, route),
             self.retries,
             announce=self.board.say,
             wait=self._wait,
         )
         # A mirror's name may be gone already: a pull of the same model beside this one has given it its own name.
-        arrived = self._arrived(step, source, source.name, step.name)
-        if source.name.key == step.name.key:
+        arrived = self._arrived(step, source, route.name, step.name)
+        if route.name.key == step.name.key:
             return arrived
-        spare = replace(source.name, tag="replaced-by-pull") if step.before else None
-        give_name(self.client, str(source.name), step.name, spare)
-        if not keep_alias:
-            unless_gone(self.client.delete, str(source.name))
+        spare = replace(route.name, tag="replaced-by-pull") if step.before else None
+        give_name(self.client, str(route.name), step.name, spare)
+        if not keep_alias or route != source:
+            unless_gone(self.client.delete, str(route.name))
         return self._arrived(step, source, step.name)
 
     def _arrived(self, step: Step, source: Source, *names: ModelName) -> State:
@@ -93,14 +99,14 @@ class Puller:
             )
         return model
 
-    def _pull(self, step: Step, source: Source) -> None:
+    def _pull(self, step: Step, source: Source, route: Source) -> None:
         watch = _Watch(step, self.stall_timeout, self._clock)
         self.board.resume()
         # The server sends a line many times a second while it loads, and then none until it has read all of it again.
         silence = self.stall_timeout + step.bytes_to_bring / VERIFY_SPEED
         status = ""
         try:
-            with contextlib.closing(self.client.pull(str(source.name), source.insecure, silence)) as events:
+            with contextlib.closing(self.client.pull(str(route.name), route.insecure, silence)) as events:
                 for event in events:
                     status = str(event.get("status", ""))
                     done = watch.see(event)

@@ -29,6 +29,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.model_warm import LO
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import Board, Report
 from ansible_collections.llmops.ollama.plugins.module_utils.registry import Registry
+from ansible_collections.llmops.ollama.plugins.module_utils.registry_relay import routed
 
 PRESENT, LATEST, ABSENT = STATES = ("present", "latest", "absent")
 
@@ -148,15 +149,17 @@ class Work:
             leftover.remove()
             self._removed.append(leftover)
         board = Board(self.report, [step.bytes_to_bring for step in self.steps])
-        puller = Puller(self.client, order.retries, order.stall_timeout, board)
         downloader = Downloader(self.registry.timeout, order.retries, board.say, option="gguf")
         upload = Uploader(self.client, board, downloader, order.models_path)
         maker = Maker(self.client, order.retries, board.say, upload)
-        for step in self.steps:
-            begin = time.monotonic()
-            board.begin(str(step.name))
-            state = self._do(step, puller, maker)
-            self._rows.append(row(step, state, time.monotonic() - begin))
+        sources = [step.source for step in self.steps if step.source]
+        with routed(self.registry.access, sources, self.client.url, self.registry.timeout) as route:
+            puller = Puller(self.client, order.retries, order.stall_timeout, board, route)
+            for step in self.steps:
+                begin = time.monotonic()
+                board.begin(str(step.name))
+                state = self._do(step, puller, maker)
+                self._rows.append(row(step, state, time.monotonic() - begin))
         if order.warm:
             with Client(self.client.url, LOAD_TIMEOUT) as patient:
                 loads = warm(patient, [str(each.name) for each in order.models], self.report)

@@ -56,18 +56,21 @@ WINDOW = 10.0
 
 
 class Transfer:
-    """Describes a running transfer of ``total`` bytes (0: unknown): how far, how fast, how long it will still take."""
+    """Describes a running transfer of ``total`` bytes (0: unknown): how far, how fast, how long it will still take.
+
+    ``label`` may change as it goes.
+    """
 
     def __init__(self, label: str, total: int, done: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
-        self._label, self._total, self._clock = label, total, clock
+        self.label, self._total, self._clock = label, total, clock
         self._seen = deque([(clock(), done)])  # moments of the window, and what was there then
 
     def text(self, done: int) -> str:
         """One line for the moment at which ``done`` bytes of the whole are there."""
         speed = self._speed(done)
         if not self._total:
-            return f"{self._label}: {size_text(done)}, {size_text(speed)}/s"
-        line = f"{self._label}: {100 * done // self._total} % of {size_text(self._total)}, {size_text(speed)}/s"
+            return f"{self.label}: {size_text(done)}, {size_text(speed)}/s"
+        line = f"{self.label}: {100 * done // self._total} % of {size_text(self._total)}, {size_text(speed)}/s"
         return f"{line}, {round((self._total - done) / speed)} s left" if speed > 0 else line
 
     def _speed(self, done: int) -> float:

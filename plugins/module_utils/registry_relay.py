@@ -15,9 +15,9 @@ import socket
 import socketserver
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler
-from typing import Any
+from typing import Any, Callable
 from urllib.parse import urlsplit
 
 with contextlib.suppress(ImportError):  # entry.run() reports the missing library to the user
@@ -25,6 +25,8 @@ with contextlib.suppress(ImportError):  # entry.run() reports the missing librar
 
 from ansible_collections.llmops.ollama.plugins.module_utils.access import Access, origin
 from ansible_collections.llmops.ollama.plugins.module_utils.client import CONNECT_TIMEOUT, brief, seconds
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
+from ansible_collections.llmops.ollama.plugins.module_utils.registry import Source
 
 # What a pull asks for, and nothing else.
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
@@ -52,6 +54,47 @@ def relay(access: Access, timeout: float = 30.0) -> Iterator[str]:
             server.shutdown()
             server.hang_up()
             thread.join()
+
+
+# Where a server really pulls a model from that comes from a source.
+Route = Callable[[Source], Source]
+
+
+@contextlib.contextmanager
+def routed(access: Access, sources: Sequence[Source], server_url: str, timeout: float) -> Iterator[Route]:
+    """How the server at ``server_url`` reaches these sources: by a relay where it could not by itself.
+
+    Raises ``InvalidInput`` for a server on another host, which cannot reach the relay.
+    """
+    if not access.guarded or not any(access.covers(source.registry) for source in sources):
+        yield lambda source: source
+        return
+    host = urlsplit(server_url).hostname or ""
+    if not _is_here(host):
+        raise InvalidInput(
+            f"The server {server_url} is on another host, where it cannot get the password or the CA for {access.url}.",
+            "Run this on the server's own host, with its loopback address as url.",
+            key="url",
+        )
+    with relay(access, timeout) as address:
+
+        def route(source: Source) -> Source:
+            if not access.covers(source.registry):
+                return source
+            return Source(address, source.name.at(urlsplit(address).netloc))
+
+        yield route
+
+
+def _is_here(host: str) -> bool:
+    """Whether an address is this host's own: only then can something listen on it."""
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.bind(address)
+    except OSError:
+        return False
+    return True
 
 
 class _Relay(socketserver.ThreadingTCPServer):

@@ -40,6 +40,7 @@ RELEASES_URL = "https://github.com/ollama/ollama/releases/download"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 # In the order of preference: zstd archives are smaller and unpack faster; older releases have only gzip.
 SUFFIXES = (".tar.zst", ".tgz")
+ARCHIVE = "ollama-linux-"
 CHECKSUMS = "sha256sum.txt"
 # Unpacked bytes per byte of archive, for the check of free space: GPU libraries shrink to about half; 3 leaves room.
 EXPANSION_FACTOR = 3
@@ -67,8 +68,7 @@ class Release:
 
     def stems(self) -> list[str]:
         """The archives' names without suffix; the main one first."""
-        main = f"ollama-linux-{self.architecture}"
-        return [main] + [f"{main}-{variant}" for variant in self.variants]
+        return [stem_of(self.architecture, variant) for variant in ("", *self.variants)]
 
 
 @dataclass(frozen=True)
@@ -89,25 +89,40 @@ def release(
 
     Raises ``InvalidInput``.
     """
-    number = version.strip().removeprefix("v")
-    if not VERSION.fullmatch(number):
-        raise InvalidInput(f"{version!r} is not a version of Ollama.", "Give one release, for example 0.34.0.")
     if machine not in ARCHITECTURES:
         raise InvalidInput(
             f"Ollama has no release for the architecture {machine}.", f"Use a host with {' or '.join(ARCHITECTURES)}."
         )
     if sha256 and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise InvalidInput(f"sha256 {sha256!r} is not a checksum.", "Give 64 hexadecimal digits.")
+    return Release(
+        version=version_number(version),
+        base_url=http_url("base_url", base_url),
+        architecture=ARCHITECTURES[machine],
+        variants=distinct_variants(variants),
+        sha256=(sha256 or "").lower(),
+    )
+
+
+def version_number(text: str) -> str:
+    """A version without the leading ``v`` that a user may give it. Raises ``InvalidInput``."""
+    number = text.strip().removeprefix("v")
+    if not VERSION.fullmatch(number):
+        raise InvalidInput(f"{text!r} is not a version of Ollama.", "Give one release, for example 0.34.0.")
+    return number
+
+
+def distinct_variants(variants: Sequence[str]) -> tuple[str, ...]:
+    """The variants of a list in its order, each once. Raises ``InvalidInput``."""
     for variant in variants:
         if not re.fullmatch(r"[a-z0-9]+", variant):
             raise InvalidInput(f"{variant!r} is not a variant of a release.", "Give for example rocm or jetpack6.")
-    return Release(
-        version=number,
-        base_url=http_url("base_url", base_url),
-        architecture=ARCHITECTURES[machine],
-        variants=tuple(dict.fromkeys(variants)),
-        sha256=(sha256 or "").lower(),
-    )
+    return tuple(dict.fromkeys(variants))
+
+
+def stem_of(architecture: str, variant: str = "") -> str:
+    """The name of an archive without its suffix; the main one has no variant."""
+    return f"{ARCHIVE}{architecture}" + (f"-{variant}" if variant else "")
 
 
 def parse_checksums(text: str) -> dict[str, str]:
@@ -247,7 +262,7 @@ class Installation:
     def _archives(self, wanted: Release, source: Downloader) -> list[tuple[str, str]]:
         """Name and sha256 of every archive to fetch, from the release's own list; the main one first."""
         try:
-            checksums = parse_checksums(source.text(wanted.url(CHECKSUMS)))
+            checksums = parse_checksums(source.read(wanted.url(CHECKSUMS)).decode("utf-8", "replace"))
         except NotFound as error:
             raise NotFound(
                 f"There is no release {wanted.version} below {wanted.base_url}: {error.problem}",

@@ -104,6 +104,7 @@ options:
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
   - llmops.ollama.server
+  - llmops.ollama.access
 attributes:
   check_mode:
     description: Predicts from digests and manifests; nothing is pulled, made, loaded or removed.
@@ -244,6 +245,7 @@ freed:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.llmops.ollama.plugins.module_utils.access import ACCESS_OPTIONS, access_to
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
 from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
@@ -256,6 +258,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.registry import DEFA
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **SERVER_OPTIONS,
+    **ACCESS_OPTIONS,
     "name": {"type": "list", "elements": "raw", "required": True, "aliases": ["models"]},
     "state": {"type": "str", "choices": list(STATES), "default": "present"},
     "registry": {"type": "str", "default": DEFAULT_URL},
@@ -284,9 +287,10 @@ def manage(module: AnsibleModule) -> Result:
         },
     )
     report = reporter(given["progress_file"])
+    access = access_to(given["registry"], DEFAULT_URL, given["username"], given["password"], given["ca_path"])
     with (
         Client(given["url"], given["timeout"]) as client,
-        Registry(given["timeout"], order.retries, report) as registry,
+        Registry(given["timeout"], order.retries, report, access=access) as registry,
     ):
         work = Work(order, client, registry, report, module.check_mode)
         work.plan()

@@ -92,6 +92,7 @@ options:
     type: path
 extends_documentation_fragment:
   - llmops.ollama.server
+  - llmops.ollama.access
   - ansible.builtin.action_common_attributes
   - ansible.builtin.action_common_attributes.facts
 attributes:
@@ -277,6 +278,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.llmops.ollama.plugins.module_utils.access import ACCESS_OPTIONS, access_to
 from ansible_collections.llmops.ollama.plugins.module_utils.bare_client import BareClient
 from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
@@ -302,6 +304,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.tuning import (
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **SERVER_OPTIONS,
+    **ACCESS_OPTIONS,
     "profile": {"type": "str", "choices": list(PROFILE_CHOICES), "default": "auto"},
     "engine_version": {"type": "str"},
     "num_gpu": {"type": "int"},
@@ -384,10 +387,16 @@ class Ask:
     @cache  # noqa: B019  # one for the process
     def _elsewhere(self) -> Remote:
         # Imported here since it takes a sixth of the CPU time that this module may use.
-        from ansible_collections.llmops.ollama.plugins.module_utils.registry import Registry  # noqa: PLC0415
+        from ansible_collections.llmops.ollama.plugins.module_utils.registry import (  # noqa: PLC0415
+            DEFAULT_URL,
+            Registry,
+        )
         from ansible_collections.llmops.ollama.plugins.module_utils.registry_facts import Elsewhere  # noqa: PLC0415
 
-        return Elsewhere(Registry(self._options["timeout"]), self._options["registry"])
+        options = self._options
+        url = options["registry"]
+        access = access_to(url, DEFAULT_URL, options["username"], options["password"], options["ca_path"])
+        return Elsewhere(Registry(options["timeout"], access=access), url)
 
 
 def main() -> None:

@@ -110,7 +110,8 @@ class Looker:
                 for line in self._journal(["--dmesg"], now - hours * 3600, KERNEL_LINES)
                 if KERNEL_MARK in line.text
             ),
-            runners=runners,
+            # Where memory is used up, even looking may be what ends one.
+            runners=tuple(runner for runner in runners if files.exists(f"/proc/{runner.pid}")),
             service_rss=sum(_status(files, each, "VmRSS") for each in pids),
             service_swap=sum(_status(files, each, "VmSwap") for each in pids),
             hardware=self._hardware(),

@@ -8,6 +8,8 @@ import contextlib
 import hashlib
 import json
 import re
+import socket
+import ssl
 import sys
 import threading
 from collections.abc import Iterable
@@ -59,6 +61,7 @@ class FakeServer:
         self.range = ""  # that the last request asked for
         self.content = b""  # that came with it
         self.queue: list[Answer | Stream | None] = []  # answers for the next requests, before any others
+        self._sockets: list[socket.socket] = []
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -67,6 +70,10 @@ class FakeServer:
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
+
+            def setup(self) -> None:
+                super().setup()
+                fake._sockets.append(self.connection)
 
             def _serve(self) -> None:
                 fake.content = self._body()
@@ -91,7 +98,8 @@ class FakeServer:
             do_GET = do_POST = do_DELETE = do_HEAD = _serve  # noqa: N815  # the names that the base class looks for
 
         self._server = _Server(("127.0.0.1", 0), Handler)
-        self.host = f"127.0.0.1:{self._server.server_port}"
+        self.port: int = self._server.server_port
+        self.host = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.host}"
 
     def __enter__(self) -> Self:
@@ -101,8 +109,24 @@ class FakeServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def encrypt(self, context: ssl.SSLContext) -> None:
+        """Speak TLS on the connections that come from now on."""
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+
+    def stop(self) -> None:
+        """End: hang up on everybody and listen no more."""
         self._server.shutdown()
         self._server.server_close()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close the connections that clients keep."""
+        for sock in self._sockets:
+            with contextlib.suppress(OSError):  # it may be closed already
+                sock.shutdown(socket.SHUT_RDWR)
+        self._sockets.clear()
 
     def answer(self, request: str, body: Json) -> Answer | Stream | None:
         return Answer(404, {"error": f"no answer to {request} in this test"})

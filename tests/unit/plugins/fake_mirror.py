@@ -12,6 +12,7 @@ import json
 import ssl
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,7 +30,7 @@ from fake_http import sha256
 class Fault:
     """What one request gets instead: another status or body, or the first ``cut`` bytes before the line goes dead.
 
-    Without ``measured`` it does not say how long it is.
+    Without ``measured`` it does not say how long it is. After ``pause_at`` bytes it calls ``pause`` before it goes on.
     """
 
     status: int = 200
@@ -37,6 +38,8 @@ class Fault:
     cut: int | None = None
     ranges: bool = True
     measured: bool = True
+    pause: Callable[[], object] | None = None
+    pause_at: int = 0
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -149,7 +152,8 @@ class FakeMirror:
         if self.wants and shown != self.wants:
             status, body = 401, b"<html>who are you?</html>"
         body = body or b""
-        headers = {"Content-Type": "application/octet-stream", "Accept-Ranges": "bytes", **fault.headers}
+        kind = "application/octet-stream" if status == 200 else "text/html"  # as nginx does
+        headers = {"Content-Type": kind, "Accept-Ranges": "bytes", **fault.headers}
         total = len(body)
         if status == 200 and asked and fault.ranges:
             first, _, last = asked.removeprefix("bytes=").partition("-")
@@ -164,24 +168,49 @@ class FakeMirror:
             handler.send_header(name, value)
         handler.end_headers()
         if handler.command != "HEAD":
-            handler.wfile.write(body[: fault.cut])
+            begin = fault.pause_at if fault.pause else 0
+            handler.wfile.write(body[:begin])
+            if fault.pause:
+                fault.pause()
+            handler.wfile.write(body[begin : fault.cut])
             self.sent += len(body[: fault.cut])
         if fault.cut is not None or not fault.measured:
             handler.close_connection = True
 
 
+_USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
+
+
 def authority(folder: Path, address: str = "127.0.0.1") -> Path:
-    """Fill a folder with a new ``ca.pem`` and a ``server.pem`` (key and certificate) that it signed for ``address``."""
+    """Fill a folder with a new ``ca.pem`` and a ``server.pem`` (key and certificate) that it signed for ``address``.
+
+    As strict as Python 3.13 wants them.
+    """
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority of this test")])
     now = datetime.datetime.now(datetime.timezone.utc)
 
+    by = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
+    signs = {name: name in ("key_cert_sign", "crl_sign") for name in _USAGES}
+
     def builder(name: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
         made = x509.CertificateBuilder().subject_name(name).issuer_name(issuer).public_key(public)
-        made = made.serial_number(x509.random_serial_number())
+        made = made.serial_number(x509.random_serial_number()).add_extension(by, critical=False)
+        made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         return made.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
 
     ca = builder(issuer, ca_key.public_key()).add_extension(x509.BasicConstraints(True, None), critical=True)
+    ca = ca.add_extension(x509.KeyUsage(**signs), critical=True)
     names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a mirror")])
     server = builder(subject, key.public_key()).add_extension(names, critical=False)

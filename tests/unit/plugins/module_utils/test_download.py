@@ -201,9 +201,13 @@ def test_a_private_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     ("fault", "words"),
     [
         (Fault(404), "does not exist"),
-        (Fault(500, b"<html>oops", headers={"Content-Type": "text/html"}), "web page"),
+        (Fault(500, b"<html>oops"), "answered 500: oops. Check base_url"),
+        (
+            Fault(400, b"<html><title>x</title>plain HTTP to an HTTPS port"),
+            "answered 400: x plain HTTP to an HTTPS port.",
+        ),
         (Fault(200, b"<html>login", headers={"Content-Type": "text/html"}), "web page instead of the file"),
-        (Fault(403, b""), "403"),
+        (Fault(403, b""), "answered 403: Forbidden. Check base_url and the access to it."),
     ],
 )
 def test_other_answers(served: FakeMirror, tmp_path: Path, fault: Fault, words: str) -> None:

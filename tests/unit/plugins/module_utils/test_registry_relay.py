@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 import requests
 from ansible_collections.llmops.ollama.plugins.module_utils.access import Access
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
-from ansible_collections.llmops.ollama.plugins.module_utils.registry import Registry, source_of
-from ansible_collections.llmops.ollama.plugins.module_utils.registry_relay import relay
+from ansible_collections.llmops.ollama.plugins.module_utils.registry import Registry, Source, source_of
+from ansible_collections.llmops.ollama.plugins.module_utils.registry_relay import relay, routed
 from fake_http import sha256
 from fake_mirror import FakeMirror, Fault, authority
 
@@ -203,3 +204,37 @@ def test_redirects(mirror: FakeMirror, local: str, location: str, expected: str)
 def test_an_answer_of_unknown_length(mirror: FakeMirror, local: str) -> None:
     mirror.faults[MANIFEST] = [Fault(measured=False)]
     assert requests.get(local + MANIFEST, timeout=5).content == mirror.files[MANIFEST]
+
+
+HERE = "http://127.0.0.1:11434"
+
+
+def source_at(url: str) -> Source:
+    return source_of(ModelName.parse("m:t"), url)
+
+
+def test_only_what_the_server_cannot_reach_by_itself_goes_through(access: Access, mirror: FakeMirror) -> None:
+    guarded, official = source_at(mirror.url), source_at("https://registry.ollama.ai")
+    with routed(access, [guarded, official], HERE, 5) as route:
+        assert route(official) == official
+        through = route(guarded)
+        assert through.insecure
+        assert through.registry.startswith("http://127.0.0.1:")
+        assert str(through.name) == f"{through.registry[7:]}/library/m:t"
+        answer = requests.get(f"{through.registry}{BLOB}", timeout=5)
+        assert answer.content == WEIGHTS
+
+
+@pytest.mark.parametrize("access", [Access(), Access("http://mirror:5001"), Access("http://other:5001", "a", "b")])
+def test_without_a_need_there_is_no_relay(access: Access) -> None:
+    source = source_at("http://mirror:5001")
+    with routed(access, [source], "http://192.0.2.1:11434", 5) as route:
+        assert route(source) == source
+
+
+def test_a_server_elsewhere_cannot_reach_it(access: Access, mirror: FakeMirror) -> None:
+    with (
+        pytest.raises(InvalidInput, match=r"192\.0\.2\.1:11434 is on another host"),
+        routed(access, [source_at(mirror.url)], "http://192.0.2.1:11434", 5),
+    ):
+        pass

@@ -422,7 +422,7 @@ def test_a_list_without_checksums(mirror: Mirror, tmp_path: Path) -> None:
 
 def test_refused_access_is_not_retried(mirror: Mirror, tmp_path: Path) -> None:
     mirror.files["/v0.34.0/sha256sum.txt"] = Answer(b"", 403)
-    with pytest.raises(UnexpectedAnswer, match="answered 403 Forbidden"):
+    with pytest.raises(UnexpectedAnswer, match="answered 403: Forbidden"):
         install(tmp_path, wanted(mirror))
     assert len(mirror.requests) == 1
 

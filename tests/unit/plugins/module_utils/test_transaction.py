@@ -16,6 +16,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils import transaction a
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError, Unhealthy
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Completed, Systemd, Unit
 from fake_http import Answer, FakeServer
+from fake_mirror import FakeMirror, authority
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,6 +81,10 @@ A, B = core.File(b"a"), core.File(b"b")
         ),
         pytest.param(planned(before=A, after=A, written={CONF: 1000.1}), "restart", 0, id="older than its file"),
         pytest.param(planned(before=A, after=A, written={CONF: 999.9}), "none", 0, id="newer than its file"),
+        pytest.param(
+            planned(before=A, after=A, written={"/cert": 1000.1}, reads=["/cert"]), "restart", 0, id="others' file"
+        ),
+        pytest.param(planned(before=A, after=A, written={"/cert": 1000.1}), "none", 0, id="file that it does not read"),
         pytest.param(
             planned(before=A, after=A, written={CONF: 1000.1}, restart=False), "none", 0, id="older, but beside"
         ),
@@ -630,6 +635,13 @@ def test_readiness_over_http(server: FakeServer, closed_port: int) -> None:
     assert "does not answer" in str(check())
     assert server.log == ["GET /api/tags"] * 4
     assert "Connection refused" in str(core.answers(f"http://127.0.0.1:{closed_port}")())
+
+
+def test_readiness_over_https_under_another_name(tmp_path: Path) -> None:
+    with FakeMirror(authority(tmp_path, "192.0.2.1")) as server:
+        server.files["/v2/"] = b"{}"
+        assert core.answers(f"{server.url}/v2/")() is None
+        assert core.answers(f"{server.url}/other")() == f"{server.url}/other answers 404"
 
 
 def test_readiness_needs_an_address() -> None:
