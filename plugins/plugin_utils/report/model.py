@@ -45,6 +45,7 @@ class Gateway:
     """What is known of one reverse proxy in front of the servers."""
 
     name: str
+    reached: bool = True
     health: Health | None = None
     curves: tuple[Curve, ...] = ()
     absent: tuple[str, ...] = ()
