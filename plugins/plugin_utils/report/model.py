@@ -255,12 +255,6 @@ class Trial:
     best: bool = False
     current: bool = False
 
-    @property
-    def setting(self) -> str:
-        """The configuration in words."""
-        named = (("parallel", self.parallel), ("threads", self.threads), ("cache", self.kv_type), ("batch", self.batch))
-        return ", ".join(f"{name} {value}" for name, value in named if value)
-
 
 @dataclass(frozen=True)
 class Variant:

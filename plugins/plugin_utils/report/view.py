@@ -170,7 +170,7 @@ def _tiles(report: Report) -> Iterable[Tile]:
     for name, level in [each for each in measured if each[1]][:1]:
         if level:
             yield Tile(name, rate(level.requests_per_second), "requests/s")
-            yield Tile("Latency p95", seconds(level.latency_p95_s), f"s, {level.load}")
+            yield Tile(f"Latency p95, {level.load}", seconds(level.latency_p95_s), "s")
     gains = [more for host in report.hosts if (more := gain(host.curves)) is not None]
     if gains:
         name = f"Gain, median of {len(gains)} servers" if len(gains) > 1 else "Gain"

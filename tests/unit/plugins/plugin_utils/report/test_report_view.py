@@ -152,7 +152,7 @@ def test_a_search_is_told_with_its_evidence() -> None:
     assert (found.model, found.concurrency, found.slo) == ("gemma3:270m", 10, ("latency at most 10 s",))
     assert [found.gain, found.gain_low, found.gain_high] == pytest.approx([59.7, 51.2, 68.9])
     assert found.adopted is True
-    assert [trial.setting for trial in found.trials if trial.current] == ["parallel 1, threads 1, cache f16"]
+    assert [(trial.parallel, trial.threads) for trial in found.trials if trial.current] == [(1, 1)]
     [best] = [trial for trial in found.trials if trial.best]
     assert (best.parallel, best.goodput, best.goodput_low) == (8, 3.21, 3.10)
     assert [trial.failure for trial in found.trials if trial.goodput is None] == ["The server was not up within 120 s."]
