@@ -111,12 +111,13 @@ def plan(
     on_change: str = "restart",
     enabled: bool = True,
     written: Mapping[str, float] | None = None,
+    reads: Iterable[str] = (),
 ) -> Plan:
     """Compare what is wanted with what is there.
 
     ``on_change`` (restart or reload) is how the service takes up its files. ``written`` is when each present path was
     last written (s since the epoch): a process that is older than one of its files has not read it, which is what a run
-    that was interrupted leaves behind. Raises ``InvalidInput``.
+    that was interrupted leaves behind. ``reads`` are paths of others that it reads, too. Raises ``InvalidInput``.
     """
     _check_paths(items)
     changes = []
@@ -132,7 +133,8 @@ def plan(
             changes.append(Change(item.path, before, after, item.restart))
     action, reason = _action([change for change in changes if change.restart], unit, on_change)
     if action == "none":
-        action, reason = _stale({item.path for item in items if item.restart}, unit, on_change, written or {})
+        paths = {*reads, *(item.path for item in items if item.restart)}
+        action, reason = _stale(paths, unit, on_change, written or {})
     return Plan(
         unit=unit,
         changes=tuple(changes),

@@ -82,6 +82,10 @@ A, B = core.File(b"a"), core.File(b"b")
         pytest.param(planned(before=A, after=A, written={CONF: 1000.1}), "restart", 0, id="older than its file"),
         pytest.param(planned(before=A, after=A, written={CONF: 999.9}), "none", 0, id="newer than its file"),
         pytest.param(
+            planned(before=A, after=A, written={"/cert": 1000.1}, reads=["/cert"]), "restart", 0, id="others' file"
+        ),
+        pytest.param(planned(before=A, after=A, written={"/cert": 1000.1}), "none", 0, id="file that it does not read"),
+        pytest.param(
             planned(before=A, after=A, written={CONF: 1000.1}, restart=False), "none", 0, id="older, but beside"
         ),
         pytest.param(

@@ -424,20 +424,71 @@ def test_models_are_loaded_and_must_stay(model: Fleet, ollama: FakeOllama, regis
     asked = [body for body in ollama.bodies if body.get("prompt")]
     assert [body["model"] for body in asked] == ["m:latest", "n:latest", "m:latest", "n:latest"]
     assert asked[0] == {"model": "m:latest", "prompt": "Hello", "options": {"num_predict": 1}, "stream": True}
-    ollama.loads = {"m:latest": [3.0, 2.9]}
+    ollama.loads = {"m:latest": [3.0, 2.9, 0.1]}
     failed = model(["m", "n"], warm=True)
-    assert "m:latest was in memory, and the next request loaded it anew (2.9 s)" in failed["msg"]
+    assert (
+        "m:latest was in memory, and the next request loaded it anew (2.9 s). In memory now: m:latest." in failed["msg"]
+    )
     assert "OLLAMA_MAX_LOADED_MODELS" in failed["msg"]
     ollama.version, ollama.loads = "0.24.0", {"m:latest": [3.0, 0.46]}
     assert "failed" not in model(["m", "n"], warm=True)
 
 
+def test_a_busy_host_is_not_taken_for_one_that_unloads(
+    model: Fleet, ollama: FakeOllama, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.publish_file("library/m:latest", b"m")
+    ollama.loads = {"m:latest": [9.0, 2.2, 1.4]}
+    assert "failed" not in model("m", warm=True)
+    # A model that is unloaded after each answer takes the same time each time.
+    answer = ollama.answer
+    monkeypatch.setattr(
+        ollama,
+        "answer",
+        lambda request, body: Answer(200, {"models": []}) if "ps" in request else answer(request, body),
+    )
+    ollama.loads = {"m:latest": [2.0]}
+    assert "OLLAMA_KEEP_ALIVE=0" in model("m", warm=True)["msg"]
+
+
 def test_models_of_the_same_weights_unload_each_other(model: Fleet, ollama: FakeOllama, registry: FakeRegistry) -> None:
     registry.publish_file("library/gemma3:270m", b"weights")
-    ollama.loads = {"gemma3:270m": [3.0]}
+    ollama.loads = {"gemma3:270m": [3.0, 3.0, 0.1]}
     failed = model(["gemma3:270m", ASSISTANT], warm=True)
     assert "made of the same weights as assistant:latest" in failed["msg"]
     assert [row["action"] for row in failed["models"]] == ["pulled", "created"]
+
+
+def test_a_model_that_cannot_be_loaded(
+    model: Fleet, ollama: FakeOllama, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.publish_file("library/m:latest", b"m")
+    answer = ollama.answer
+    words = "model requires more system memory (40.3 GiB) than is available (21.0 GiB)"
+    refusal = Answer(500, {"error": words})
+    monkeypatch.setattr(
+        ollama, "answer", lambda request, body: refusal if "generate" in request else answer(request, body)
+    )
+    result = model("m", warm=True)
+    assert result["msg"].startswith("m:latest could not be loaded. ")
+    assert words in result["msg"]
+    assert result["changed"] is True
+
+
+def test_a_model_that_only_embeds_is_loaded_by_that(
+    model: Fleet, ollama: FakeOllama, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.publish_file("library/m:latest", b"m")
+    answer = ollama.answer
+    refusal = Answer(400, {"error": '"m:latest" does not support generate'})
+    embedded = Answer(200, {"embeddings": [[0.1]], "load_duration": 12_000_000})
+
+    def embed(request: str, body: dict[str, Any]) -> Any:
+        return refusal if "generate" in request else embedded if "embed" in request else answer(request, body)
+
+    monkeypatch.setattr(ollama, "answer", embed)
+    assert model("m", warm=True)["models"][0]["load_seconds"] == 0.012
+    assert ollama.log.count("POST /api/embed") == 2
 
 
 @pytest.mark.parametrize(
