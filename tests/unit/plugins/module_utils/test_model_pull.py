@@ -176,10 +176,10 @@ def test_a_broken_pull_is_resumed(desk: Desk, ollama: FakeOllama, fault: str) ->
     ollama.faults = [fault, fault]
     step = desk.step()
     assert desk.puller.install(step) == step.after
-    assert desk.pauses == [1.0, 2.0]
+    assert desk.pauses == [1.0, 4.0]
     assert ollama.log.count("POST /api/pull") == 3
     retries = [line for line in desk.said if "Retry" in line]
-    assert [line.rpartition(". ")[2] for line in retries] == ["Retry 1 of 3 in 1 s.", "Retry 2 of 3 in 2 s."]
+    assert [line.rpartition(". ")[2] for line in retries] == ["Retry 1 of 3 in 1 s.", "Retry 2 of 3 in 4 s."]
     # The last attempt goes on from the half that was there, and that half is not counted as speed.
     resumed = desk.said[desk.said.index(retries[1]) + 2 :]
     assert resumed[0].startswith("gemma3:270m: 49 % of 100.0 MB, 0")
@@ -190,7 +190,7 @@ def test_retries_come_to_an_end(desk: Desk, ollama: FakeOllama) -> None:
     with pytest.raises(Unreachable, match="broke off in the middle"):
         desk.puller.install(desk.step())
     assert ollama.log.count("POST /api/pull") == 4
-    assert desk.pauses == [1.0, 2.0, 5.0]
+    assert desk.pauses == [1.0, 4.0, 10.0]
     assert ollama.models == {}
 
 

@@ -182,8 +182,8 @@ def test_a_busy_registry_is_asked_again(registry: FakeRegistry, source: Source) 
     said: list[str] = []
     with Registry(5.0, retries=2, announce=said.append, wait=pauses.append) as asker:
         assert asker.manifest(source, patient=True).digest == digest
-    assert pauses == [1.0, 2.0]
-    assert [line.rpartition(". ")[2] for line in said] == ["Retry 1 of 2 in 1 s.", "Retry 2 of 2 in 2 s."]
+    assert pauses == [1.0, 4.0]
+    assert [line.rpartition(". ")[2] for line in said] == ["Retry 1 of 2 in 1 s.", "Retry 2 of 2 in 4 s."]
 
 
 def test_a_missing_model_is_asked_for_once(registry: FakeRegistry, source: Source) -> None:
