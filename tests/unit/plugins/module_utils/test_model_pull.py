@@ -221,6 +221,7 @@ def test_an_answer_that_ends_without_success(desk: Desk, ollama: FakeOllama) -> 
         ("pull model manifest: file does not exist", NotFound, "Check the spelling"),
         ("http: no Location header in response", UnexpectedAnswer, "A mirror must answer"),
         ("unauthorized: access denied", UnexpectedAnswer, "The model is private"),
+        ('realm host "" does not match original host "edge:5001"', UnexpectedAnswer, "wants a login"),
         ("pull model manifest: 412: \n\nThe model you are attempting to pull requires a newer version of Ollama.\n",
          UnexpectedAnswer, "Install a newer Ollama"),
         ('Get "https://edge/v2/": http: server gave HTTP response to HTTPS client', UnexpectedAnswer, "plain http"),
@@ -236,6 +237,39 @@ def test_final_errors(desk: Desk, ollama: FakeOllama, line: str, kind: type[Olla
     assert caught.value.details["model"] == "gemma3:270m"
     assert desk.pauses == []
     assert ollama.models == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "words", "remedy"),
+    [
+        ("403: ", 403, "the registry answered 403: Forbidden.", "does not serve this host"),
+        ("pull model manifest: 429: slow down", 429, "the registry answered 429: slow down.", "try again later"),
+        ("500: <html><h1>Oh no</h1></html>", 500, "the registry answered 500: Oh no.", "registry's own log"),
+    ],
+)
+def test_a_registry_that_refuses_the_server(
+    desk: Desk, ollama: FakeOllama, line: str, status: int, words: str, remedy: str
+) -> None:
+    desk.puller.retries = 0
+    ollama.faults = [line]
+    with pytest.raises(UnexpectedAnswer) as caught:
+        desk.puller.install(desk.step())
+    assert caught.value.problem == f"The pull of gemma3:270m from {ollama.registry.url} failed: {words}"
+    assert remedy in caught.value.remedy
+    assert caught.value.details["status"] == status
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["break", "max retries exceeded: EOF", 'Head "http://edge/": read tcp 10.0.0.1:2->10.0.0.2:5001: connection reset'],
+)
+def test_a_registry_that_does_not_answer_the_server(desk: Desk, ollama: FakeOllama, fault: str) -> None:
+    desk.puller.retries = 0
+    ollama.faults = [fault]
+    with pytest.raises(OllamaError) as caught:
+        desk.puller.install(desk.step())
+    assert caught.value.problem.startswith(f"The pull of gemma3:270m from {ollama.registry.url} ")
+    assert f"Check the way from the host to {ollama.registry.url}" in caught.value.remedy
 
 
 def test_a_server_that_refuses_the_request(desk: Desk, ollama: FakeOllama) -> None:

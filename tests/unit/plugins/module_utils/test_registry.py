@@ -172,6 +172,16 @@ def test_a_configuration_that_is_none(registry: FakeRegistry, asker: Registry, s
         asker.offer(source, manifest)
 
 
+def test_a_model_of_which_a_file_is_missing(asker: Registry, registry: FakeRegistry, source: Source) -> None:
+    registry.publish("library/gemma3:270m")
+    manifest = asker.manifest(source)
+    registry.queue.append(Answer(404))
+    with pytest.raises(
+        NotFound, match=f"has the model gemma3:270m, but not its file {manifest.config.digest}. Its copy"
+    ):
+        asker.offer(source, manifest)
+
+
 # Patience
 
 
