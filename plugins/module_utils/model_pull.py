@@ -70,12 +70,18 @@ class Puller:
         if step.source is None or step.after is None:
             raise ValueError(f"{step} pulls nothing")
         source, route = step.source, self._route(step.source)
-        with_retries(
-            lambda: self._pull(step, source, route),
-            self.retries,
-            announce=self.board.say,
-            wait=self._wait,
-        )
+
+        def pull() -> None:
+            with_retries(lambda: self._pull(step, source, route), self.retries, self.board.say, self._wait)
+
+        try:
+            pull()
+        except ChecksumMismatch as error:
+            # What an earlier pull had left may be the cause, and is gone now; the second time it is the registry.
+            if not self.retries:
+                raise
+            self.board.say(f"{error.problem} Once more, from the beginning.")
+            pull()
         # A mirror's name may be gone already: a pull of the same model beside this one has given it its own name.
         arrived = self._arrived(step, source, route.name, step.name)
         if route.name.key == step.name.key:
@@ -177,7 +183,8 @@ _FINAL: tuple[_Failure, ...] = (
     (
         "digest mismatch",
         ChecksumMismatch,
-        "The server has thrown the damaged file away: run again. If it repeats, the registry's copy is damaged.",
+        "The registry's copy is damaged, or what an earlier pull had left. The server has thrown it away: run again. If "
+        "it repeats, have the registry's copy replaced.",
         {},
     ),
     (

@@ -217,7 +217,6 @@ def test_an_answer_that_ends_without_success(desk: Desk, ollama: FakeOllama) -> 
     ("line", "kind", "remedy"),
     [
         ("write /models/blobs/sha256-aa-partial: no space left on device", NoSpace, "Free some space"),
-        ("digest mismatch, file must be downloaded again: want a, got b", ChecksumMismatch, "run again"),
         ("pull model manifest: file does not exist", NotFound, "Check the spelling"),
         ("http: no Location header in response", UnexpectedAnswer, "A mirror must answer"),
         ("unauthorized: access denied", UnexpectedAnswer, "The model is private"),
@@ -282,6 +281,25 @@ def test_a_server_that_refuses_the_request(desk: Desk, ollama: FakeOllama) -> No
 
 
 # What is not what was promised
+
+
+def test_a_damaged_file_is_pulled_once_more(desk: Desk, ollama: FakeOllama) -> None:
+    ollama.faults = ["digest mismatch, file must be downloaded again: want a, got b"]
+    step = desk.step()
+    assert desk.puller.install(step) == step.after
+    assert ollama.log.count("POST /api/pull") == 2
+    assert any("want a, got b. Once more, from the beginning." in line for line in desk.said)
+
+
+@pytest.mark.parametrize(("retries", "pulls"), [(0, 1), (3, 2)])
+def test_a_file_that_stays_damaged(desk: Desk, ollama: FakeOllama, retries: int, pulls: int) -> None:
+    desk.puller.retries = retries
+    ollama.faults = ["digest mismatch, file must be downloaded again: want a, got b"] * 5
+    with pytest.raises(ChecksumMismatch, match=r"want a, got b\. The registry's copy is damaged, or .* run again"):
+        desk.puller.install(desk.step())
+    assert ollama.log.count("POST /api/pull") == pulls
+    assert desk.pauses == []
+    assert ollama.models == {}
 
 
 def test_another_version_from_a_mirror_is_not_given_the_plain_name(
