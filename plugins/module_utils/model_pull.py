@@ -183,7 +183,7 @@ _FINAL: tuple[_Failure, ...] = (
     (
         "digest mismatch",
         ChecksumMismatch,
-        "The registry's copy is damaged, or what an earlier pull had left. The server has thrown it away: run again. If "
+        "The registry's copy is damaged, or what an earlier pull had left. The server threw it away: run again. If "
         "it repeats, have the registry's copy replaced.",
         {},
     ),
