@@ -205,15 +205,21 @@ def seconds(option: str, value: float) -> float:
 
 
 def error_text(response: requests.Response) -> str:
-    """The server's own words: the ``error`` of a JSON body, or the start of the text of any other body."""
+    """The server's own words in an answer with an error status."""
+    return error_words(response.text, str(response.reason))
+
+
+def error_words(text: str, reason: str) -> str:
+    """The ``error`` of a JSON body (Ollama's or OpenAI's), or the start of the text of any other; else ``reason``."""
     try:
-        value = response.json()
+        value = json.loads(text)
     except ValueError:
         value = None
-    if isinstance(value, dict) and value.get("error"):
-        return str(value["error"]).strip().rstrip(".")
-    text = re.sub(r"(?s)<(style|script).*?</\1>|<[^>]*>", " ", response.text[:5000])
-    return " ".join(text.split())[:200].rstrip(".") or str(response.reason)
+    error = value.get("error") if isinstance(value, dict) else None
+    if error:
+        return str(error.get("message", error) if isinstance(error, dict) else error).strip().rstrip(".")
+    words = re.sub(r"(?s)<(style|script).*?</\1>|<[^>]*>", " ", text[:5000])
+    return " ".join(words.split())[:200].rstrip(".") or reason
 
 
 def brief(error: BaseException) -> str:

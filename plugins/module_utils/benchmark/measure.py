@@ -1,76 +1,163 @@
 # Copyright (c) 2026, llmops.ollama contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One benchmark from its plan to its numbers: warm-up, a single request, then the load."""
+"""A whole run from its plan to its numbers: warm-up, a single request, then one level of load after the other."""
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from typing import Callable
 
-from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.load import LoadGenerator, Watch, clock
-from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.prompts import SINGLE_PROMPT, Request, workload
-from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.sample import Sample
+from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.load import Load, Watch, clock
+from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.observe import find_server
+from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.plan import Plan
+from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.sample import Round, Sample
+from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.session import Session, require_success
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.statistics import (
     Level,
+    Ratio,
     Single,
-    describe,
     percentile,
-    summarise,
+    ratio_of_rounds,
 )
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import NotFound, OllamaError, Unhealthy, Unreachable
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import Report
+
+LATE_SECONDS = 0.05  # a generator that sends later than this measures itself
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to measure; the fields are the module's options (``timeout`` and ``max_seconds`` in seconds)."""
+class Ratios:
+    """A level of load beside the same load on something else: its numbers as multiples of the other's."""
 
-    url: str
-    model: str
-    requests: int
-    concurrency: int
-    max_tokens: int
-    warmup: int
-    seed: int
-    single: bool
-    timeout: float
-    max_seconds: float
+    concurrency: int | None
+    rate: float | None
+    ratios: dict[str, Ratio]
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """``single`` is the latency of a request that has the server to itself, ``load`` what the plan's load measured."""
+    """What a plan measured.
+
+    ``single`` is a request that had the server to itself. ``others`` are the levels of the other target and
+    ``compared`` what came out of the rounds in turns, one of each for each level, if there is another target.
+    ``server_pid`` is the server's process where it runs on this host.
+    """
 
     single: Single | None
-    load: Level
+    levels: tuple[Level, ...]
+    others: tuple[Level, ...] = ()
+    compared: tuple[Ratios, ...] = ()
+    server_pid: int | None = None
+
+
+# What is compared, by its name in the result: how to read it from one round's level.
+COMPARED: dict[str, Callable[[Level], float | None]] = {
+    "requests_per_second": lambda level: level.requests_per_second,
+    "output_tokens_per_second": lambda level: level.output_tokens_per_second,
+    "goodput": lambda level: level.goodput,
+    "ttft_p50_s": lambda level: level.ttft_s.p50 if level.ttft_s else None,
+    "tpot_p50_s": lambda level: level.tpot_s.p50 if level.tpot_s else None,
+    "latency_p50_s": lambda level: level.latency_s.p50 if level.latency_s else None,
+}
 
 
 def measure(plan: Plan, report: Report) -> Measurement:
-    """Carry out ``plan``. Failed requests are counted; an ``OllamaError`` says why when not one request succeeded."""
-    deadline = clock() + plan.max_seconds
-    prompts = workload(plan.seed, plan.max_tokens)
-    warmup, load = list(islice(prompts, plan.warmup)), list(islice(prompts, plan.requests))
-    single = None
-    with LoadGenerator(plan.url, plan.model, plan.concurrency, plan.timeout) as generator:
+    """Carry out ``plan``. Failed requests are counted; an ``OllamaError`` says why when not one request succeeded.
 
-        def send(phase: str, requests: Sequence[Request]) -> list[Sample]:
-            samples = generator.closed_loop(requests, deadline, _progress(phase, len(requests), report))
-            _require_success(phase, samples, plan)
-            return samples
+    A level for which no time was left is left out.
+    """
+    until = clock() + plan.max_seconds
+    with contextlib.ExitStack() as stack:
+        sessions: list[Session] = []
+        for side, target in enumerate(filter(None, (plan.target, plan.other))):
+            pid = find_server(target.url)
+            session = Session(target, plan.workload, plan.slo, side=side, server_pid=pid, until=until)
+            sessions.append(stack.enter_context(session))
+        main = sessions[0]
+        if plan.warmup:
+            for session in sessions:
+                session.warm_up(plan.warmup, _progress("warm-up", plan.warmup, report))
+        single = main.single(_progress("single request", Load(1, requests=1), report)) if plan.single else None
+        done: list[tuple[Load, list[list[Round]]]] = []
+        samples: list[Sample] = []
+        for number, load in enumerate(plan.levels, 1):
+            label = f"level {number} of {len(plan.levels)} ({load})" if len(plan.levels) > 1 else f"load ({load})"
+            runs = _in_turns(sessions, load, plan.rounds, label, report)
+            if not all(any(each.samples for each in rounds) for rounds in runs):
+                break
+            done.append((load, runs))
+            samples += (sample for rounds in runs for each in rounds for sample in each.samples)
+        require_success("load", samples, plan.target)
+        levels = [[each.summarise(rounds, load) for each, rounds in zip(sessions, runs)] for load, runs in done]
+        return Measurement(
+            single,
+            tuple(each[0] for each in levels),
+            tuple(each[1] for each in levels if plan.other),
+            tuple(_compare(sessions, load, runs) for load, runs in done if plan.other),
+            main.server_pid,
+        )
 
-        if warmup:
-            send("warm-up", warmup)
-        if plan.single:
-            [alone] = send("single request", [Request(SINGLE_PROMPT, plan.max_tokens, plan.seed)])
-            single = describe(alone)
-        samples = send("load", load)
-    return Measurement(single, summarise(samples, plan.concurrency, truncated=len(samples) < plan.requests))
+
+def _in_turns(sessions: Sequence[Session], load: Load, rounds: int, label: str, report: Report) -> list[list[Round]]:
+    """The runs of each session: one, or of two sessions several rounds.
+
+    Who begins alternates, so that a machine that becomes slower or faster does so for both.
+    """
+    if len(sessions) == 1:
+        return [[sessions[0].run(load, _progress(label, load, report))]]
+    requests = max(load.concurrency or 1, math.ceil(load.requests / rounds))
+    part = replace(load, requests=requests, seconds=load.seconds / rounds)
+    runs: list[list[Round]] = [[] for _ in sessions]
+    for number in range(1, rounds + 1):
+        turns = list(zip(sessions, runs))
+        for session, mine in turns if number % 2 else turns[::-1]:
+            watch = _progress(f"{label}, round {number} of {rounds}, {session.target.url}", part, report)
+            mine.append(session.run(part, watch))
+    return runs
 
 
-def _progress(phase: str, total: int, report: Report) -> Watch:
+def _compare(sessions: Sequence[Session], load: Load, runs: Sequence[Sequence[Round]]) -> Ratios:
+    """The first session's rounds as multiples of the second's."""
+    main, other = (
+        [session.summarise([each], load) for each in rounds if each.samples] for session, rounds in zip(sessions, runs)
+    )
+    ratios = {}
+    for name, read in COMPARED.items():
+        pairs = [(read(after), read(before)) for after, before in zip(main, other)]
+        known = [(after, before) for after, before in pairs if after is not None and before is not None]
+        if known:
+            ratios[name] = ratio_of_rounds([before for _, before in known], [after for after, _ in known])
+    return Ratios(load.concurrency, load.rate, ratios)
+
+
+def caveats(plan: Plan, measured: Measurement) -> list[str]:
+    """What makes a result less than it seems, in whole sentences."""
+    found = []
+    for load, level in zip(plan.levels, measured.levels):
+        if level.truncated:
+            found.append(f"{load}: only {level.requests} requests were sent within max_seconds ({plan.max_seconds:g}).")
+        if level.generator.delay_p99_s > LATE_SECONDS:
+            found.append(
+                f"{load}: the generator sent requests up to {level.generator.delay_max_s:.2f} s late, and their"
+                " latencies contain that. Give it more CPU, or run it on another host."
+            )
+        if 0 < len(plan.workload.prompts) < level.requests:
+            found.append(
+                f"{load}: {len(plan.workload.prompts)} prompts for {level.requests} requests; the server may have"
+                " answered those that came again from its prefix cache."
+            )
+    left_out = plan.levels[len(measured.levels) :]
+    if left_out:
+        names = ", ".join(map(str, left_out))
+        found.append(f"Not measured, because max_seconds ({plan.max_seconds:g}) was over: {names}.")
+    return found
+
+
+def _progress(phase: str, load: Load, report: Report) -> Watch:
     started = clock()
-    return lambda samples: report(progress_line(phase, samples, total, clock() - started))
+    return lambda samples: report(progress_line(phase, samples, load.requests, clock() - started))
 
 
 def progress_line(phase: str, samples: Sequence[Sample], total: int, elapsed: float) -> str:
@@ -84,32 +171,3 @@ def progress_line(phase: str, samples: Sequence[Sample], total: int, elapsed: fl
     if samples and len(samples) < total:
         parts.append(f"{elapsed / len(samples) * (total - len(samples)):.0f} s left")
     return ", ".join(parts)
-
-
-def _require_success(phase: str, samples: Sequence[Sample], plan: Plan) -> None:
-    """Without one success there is nothing to measure: raise the reason that most of the failures have."""
-    if not samples:
-        raise OllamaError(
-            f"The {phase} of the benchmark could not begin: its {plan.max_seconds:g} s were over.",
-            "Raise max_seconds, or lower requests or max_tokens.",
-        )
-    if any(sample.failure is None for sample in samples):
-        return
-    level = summarise(samples, plan.concurrency)
-    kind = next(iter(level.errors))
-    detail = level.error_examples[kind]
-    if kind == "http_404":
-        raise NotFound(
-            f"{plan.url} cannot serve model {plan.model!r}: {detail}.",
-            "Pull the model first (llmops.ollama.model), and check its name and that the address is an Ollama server.",
-        )
-    if kind in {"refused", "unreachable"}:
-        raise Unreachable(
-            f"Nothing answers at {plan.url}: {detail}.",
-            "Check that the service runs (systemctl status ollama) and that the address and port are right.",
-        )
-    counts = ", ".join(f"{count} x {kind}" for kind, count in level.errors.items())
-    raise Unhealthy(
-        f"Every request of the {phase} to {plan.url} failed ({counts}): {detail}.",
-        "Look at the server's log (journalctl -u ollama) and at the gateway's limits; timeout bounds each request.",
-    )

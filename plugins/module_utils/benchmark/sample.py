@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -12,8 +13,8 @@ class Failure:
     """Why a request did not succeed.
 
     ``kind`` is what is counted: ``refused``, ``unreachable``, ``timeout``, ``http_<status>``, ``broken_stream`` (the
-    answer ended early), ``error_line`` (an error reported inside a 200 stream) or ``bad_answer`` (not Ollama's
-    protocol). ``detail`` is the reason in words.
+    answer ended early), ``error_line`` (an error reported inside a 200 stream), ``bad_answer`` (not the endpoint's
+    protocol) or ``generator_limit`` (the generator could not send it). ``detail`` is the reason in words.
     """
 
     kind: str
@@ -24,25 +25,29 @@ class Failure:
 class Sample:
     """One request as its client saw it; times are seconds of one monotonic clock.
 
-    ``arrivals`` has the time of every piece of text. ``output_tokens`` is the server's count of generated tokens,
-    which may be more than the pieces: some tokens show no text, and an incomplete character waits for its last byte.
+    ``due`` is when the request was to be sent: in an open loop at its scheduled time, in a closed one as soon as a
+    place was free. ``sent`` is when it was. Latency and TTFT count from ``due``, so that neither a slow server nor a
+    slow generator can hide a wait. ``arrivals`` has the time of every piece of text; an answer that is not streamed has
+    none. ``output_tokens`` is the server's count of generated tokens, which may be more than the pieces: some tokens
+    show no text, and an incomplete character waits for its last byte.
     """
 
-    start: float
+    due: float
     end: float
     arrivals: tuple[float, ...] = ()
     output_tokens: int = 0
     failure: Failure | None = None
+    sent: float | None = None  # None: at ``due``
 
     @property
     def latency(self) -> float:
-        """Seconds from sending the request to the end of the answer."""
-        return self.end - self.start
+        """Seconds from when the request was due to the end of the answer."""
+        return self.end - self.due
 
     @property
     def ttft(self) -> float | None:
-        """Time to first token in seconds; None where no text came."""
-        return self.arrivals[0] - self.start if self.arrivals else None
+        """Time to first token in seconds; None where no text came, or all at once."""
+        return self.arrivals[0] - self.due if self.arrivals else None
 
     @property
     def tpot(self) -> float | None:
@@ -50,3 +55,33 @@ class Sample:
         if not self.arrivals or self.output_tokens < 2:
             return None
         return (self.end - self.arrivals[0]) / (self.output_tokens - 1)
+
+    @property
+    def delay(self) -> float:
+        """Seconds that the generator was late."""
+        return 0.0 if self.sent is None else self.sent - self.due
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a server took while it was observed: CPU time (s), and its largest resident size (bytes)."""
+
+    cpu: float
+    rss_peak: int
+
+
+@dataclass(frozen=True)
+class Round:
+    """One run of the load generator: its samples in any order, how long it took, and the CPU time that it took (s).
+
+    ``longest_turn`` (s) is the longest time between two looks at the sockets: no time that was measured is later than
+    the truth by more. ``truncated`` says that the run was stopped before its load's own end. ``server`` is None where
+    the server runs elsewhere.
+    """
+
+    samples: Sequence[Sample]
+    truncated: bool = False
+    elapsed: float = 0.0
+    cpu: float = 0.0
+    longest_turn: float = 0.0
+    server: Taken | None = None

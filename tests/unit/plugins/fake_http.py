@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import re
+import socket
 import sys
 import threading
 from collections.abc import Iterable
@@ -58,6 +59,7 @@ class FakeServer:
         self.connections: set[int] = set()
         self.range = ""  # that the last request asked for
         self.queue: list[Answer | Stream | None] = []  # answers for the next requests, before any others
+        self._sockets: list[socket.socket] = []
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -66,6 +68,10 @@ class FakeServer:
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
+
+            def setup(self) -> None:
+                super().setup()
+                fake._sockets.append(self.connection)
 
             def _serve(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -89,8 +95,20 @@ class FakeServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End: hang up on everybody and listen no more."""
         self._server.shutdown()
         self._server.server_close()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close the connections that clients keep."""
+        for sock in self._sockets:
+            with contextlib.suppress(OSError):  # it may be closed already
+                sock.shutdown(socket.SHUT_RDWR)
+        self._sockets.clear()
 
     def answer(self, request: str, body: Json) -> Answer | Stream | None:
         return Answer(404, {"error": f"no answer to {request} in this test"})

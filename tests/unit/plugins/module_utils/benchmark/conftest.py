@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, Callable
 
 import pytest
+from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.protocol import ENDPOINTS
 from fake_http import Answer, FakeServer, Stream
 
 
@@ -26,7 +27,7 @@ class FakeGenerate(FakeServer):
         )
 
     def answer(self, request: str, body: dict[str, Any]) -> Answer | Stream | None:
-        assert request == "POST /api/generate"
+        assert request in {f"POST {endpoint}" for endpoint in ENDPOINTS}
         return self.reply(body)
 
 

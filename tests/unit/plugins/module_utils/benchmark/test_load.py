@@ -2,30 +2,36 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+import errno
+import json
 import math
 import threading
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 import pytest
+from ansible_collections.llmops.ollama.plugins.module_utils import errors
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark import load
-from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.load import LoadGenerator
-from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.prompts import Request, workload
+from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.load import Load, LoadGenerator
+from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.prompts import Request, Workload
+from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.protocol import Target
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.sample import Sample
+from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.wire import Connection
 from fake_http import Answer, Stream
+from hypothesis import given
+from hypothesis import strategies as st
 
 ONE = {"response": "a", "done": True, "eval_count": 1}  # an answer of one token
 SECONDS = 5.0  # no test waits that long unless the code under test is wrong
 
 
-def unwatched(samples: Sequence[Sample]) -> None:
-    pass
+def asked() -> Iterator[Request]:
+    return Workload(1, max_tokens=8).requests()
 
 
 def send(url: str, requests: int = 1, concurrency: int = 1, timeout: float = SECONDS) -> list[Sample]:
-    with LoadGenerator(url, "gemma3:270m", concurrency, timeout) as generator:
-        return generator.closed_loop(list(islice(workload(1, 8), requests)), math.inf, unwatched)
+    with LoadGenerator(Target(url, "gemma3:270m", timeout=timeout)) as generator:
+        return generator.run(asked(), Load(concurrency, requests=requests))
 
 
 def failure_of(sample: Sample) -> tuple[str, str]:
@@ -34,8 +40,8 @@ def failure_of(sample: Sample) -> tuple[str, str]:
 
 
 def test_request_is_what_a_client_sends(server: Any) -> None:
-    with LoadGenerator(server.url, "gemma3:270m", 1, SECONDS) as generator:
-        generator.closed_loop([Request("Hello", max_tokens=8, seed=5)], math.inf, unwatched)
+    with LoadGenerator(Target(server.url, "gemma3:270m")) as generator:
+        generator.run(iter([Request("Hello", max_tokens=8, seed=5)]), Load(1, requests=1))
     assert server.bodies == [
         {"model": "gemma3:270m", "prompt": "Hello", "stream": True, "options": {"num_predict": 8, "seed": 5}}
     ]
@@ -46,29 +52,30 @@ def test_sample_of_a_good_answer(server: Any) -> None:
     assert sample.failure is None
     assert sample.output_tokens == 3, "the server's count, not the number of pieces"
     assert len(sample.arrivals) == 2
-    assert sample.start < sample.arrivals[0] <= sample.arrivals[1] <= sample.end
+    assert sample.due < sample.arrivals[0] <= sample.arrivals[1] <= sample.end
 
 
 def test_first_token_is_timed_while_the_rest_is_still_to_come(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server sends its second piece only after the client has looked at the clock for the first."""
-    looked = [threading.Event() for _ in range(10)]
-    ticks = iter(range(10))
+    """The server sends its second piece only after the client has read the first."""
+    read, original = threading.Event(), Connection.read
+    second: list[float] = []
 
-    def clock() -> float:
-        tick = next(ticks)
-        looked[tick].set()
-        return float(tick)
+    def noticed(connection: Connection) -> bytes | None:
+        data = original(connection)
+        if data and b"response" in data:
+            read.set()
+        return data
 
     def pieces() -> Iterator[dict[str, Any]]:
         yield {"response": "a"}
-        assert looked[2].wait(SECONDS)  # 0: the deadline, 1: the start, 2: the first piece
-        yield {"response": "b"}
-        assert looked[3].wait(SECONDS)
-        yield {"response": "", "done": True, "eval_count": 2}
+        assert read.wait(SECONDS)
+        second.append(load.clock())
+        yield {"response": "b", "done": True, "eval_count": 2}
 
     server.reply = lambda body: Stream(pieces())
-    monkeypatch.setattr(load, "clock", clock)
-    assert send(server.url, timeout=60) == [Sample(1.0, 4.0, (2.0, 3.0), 2)]
+    monkeypatch.setattr(Connection, "read", noticed)
+    [sample] = send(server.url)
+    assert sample.arrivals[0] < second[0] < sample.arrivals[1]
 
 
 def test_thinking_is_output_too(server: Any) -> None:
@@ -145,7 +152,7 @@ def test_failures_of_an_answering_server(server: Any, answer: Any, kind: str) ->
     [sample] = send(server.url)
     assert failure_of(sample)[0] == kind
     assert failure_of(sample)[1], "the detail says something"
-    assert sample.end >= sample.start
+    assert sample.end >= sample.due
 
 
 def test_silence_is_a_timeout(server: Any) -> None:
@@ -164,39 +171,79 @@ def test_silence_is_a_timeout(server: Any) -> None:
     assert failure_of(from_the_start)[0] == "timeout"
 
 
-def test_a_trickle_cannot_outlast_the_timeout(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every piece is in time for the socket, all together are not."""
-    ticks = iter(range(100))
-    monkeypatch.setattr(load, "clock", lambda: float(next(ticks)))
-    server.reply = lambda body: Stream([{"response": "a"}] * 20)
-    [sample] = send(server.url, timeout=10)
-    assert failure_of(sample) == ("timeout", "the answer was not complete after 10 s")
-    assert len(sample.arrivals) == 10
+def test_a_trickle_cannot_outlast_the_timeout(server: Any) -> None:
+    """Every piece is in time for a socket, all together are not."""
+    over = threading.Event()
+
+    def trickle() -> Iterator[dict[str, Any]]:
+        while not over.wait(0.02):
+            yield {"response": "a"}
+
+    server.reply = lambda body: Stream(trickle())
+    [sample] = send(server.url, timeout=0.2)
+    over.set()
+    assert failure_of(sample) == ("timeout", "the answer was not complete after 0.2 s")
+    assert sample.latency >= 0.2
 
 
 def test_nobody_there(nobody: str) -> None:
-    [sample] = send(nobody)
-    assert failure_of(sample) == ("refused", "Connection refused")
+    with pytest.raises(errors.Unreachable, match=f"^Nothing answers at {nobody}: Connection refused. Check that"):
+        send(nobody)
 
 
-@pytest.mark.parametrize("url", ["http://name.invalid:11434", "localhost:11434", "http://[", "http://", "ftp://x"])
-def test_unusable_addresses_are_failures_too(url: str) -> None:
-    [sample] = send(url)
-    assert failure_of(sample)[0] == "unreachable"
-    assert failure_of(sample)[1]
+@pytest.mark.parametrize("url", ["localhost:11434", "http://", "ftp://x"])
+def test_what_is_no_address(url: str) -> None:
+    with pytest.raises(errors.InvalidInput, match="which is not an address"):
+        send(url)
+
+
+def test_a_name_without_an_address() -> None:
+    with pytest.raises(errors.Unreachable, match=r"http://name\.invalid:11434: the name has no address\."):
+        send("http://name.invalid:11434")
+
+
+def test_a_server_that_goes_away_in_the_middle(server: Any) -> None:
+    """The first answer ends the server: what follows is refused, and counted."""
+    with LoadGenerator(Target(server.url, "m", timeout=SECONDS)) as generator:
+        assert generator.run(asked(), Load(1, requests=1))[0].failure is None
+        server.stop()
+        samples = generator.run(asked(), Load(2, requests=4))
+    assert {failure_of(sample)[0] for sample in samples} <= {"refused", "broken_stream"}
+    assert failure_of(samples[-1])[0] == "refused"
+
+
+def test_a_connection_that_the_server_has_closed_meanwhile_is_no_failure(server: Any) -> None:
+    server.reply = lambda body: Stream([ONE])
+    with LoadGenerator(Target(server.url, "m", timeout=SECONDS)) as generator:
+        assert generator.run(asked(), Load(2, requests=2))[0].failure is None
+        server.hang_up()
+        samples = generator.run(asked(), Load(2, requests=4))
+    assert [sample.failure for sample in samples] == [None] * 4
+
+
+def test_an_answer_without_a_length_ends_with_its_connection(server: Any) -> None:
+    body = json.dumps(ONE).encode()
+    server.reply = lambda body_: Answer(200, body, {"Connection": "close"})
+    assert [sample.failure for sample in send(server.url, requests=3)] == [None] * 3
+    assert len(server.connections) == 3
 
 
 def test_after_the_deadline_nothing_is_sent(server: Any) -> None:
     seen: list[int] = []
-    with LoadGenerator(server.url, "m", 2, SECONDS) as generator:
-        requests = list(islice(workload(1, 8), 5))
-        assert generator.closed_loop(requests, load.clock() - 1, unwatched) == []
+    with LoadGenerator(Target(server.url, "m", timeout=SECONDS)) as generator:
+        assert generator.run(asked(), Load(2, requests=5), until=load.clock() - 1) == []
+        assert generator.truncated
         assert server.bodies == []
-        assert len(generator.closed_loop(requests, math.inf, lambda samples: seen.append(len(samples)))) == 5
+        whole = generator.run(asked(), Load(2, requests=5), watch=lambda samples: seen.append(len(samples)))
+    assert len(whole) == 5
+    assert not generator.truncated
     assert seen[-1] == 5, "the watcher sees the end"
 
 
-def test_requests_under_way_at_the_deadline_are_waited_for(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("bound", ["until", "seconds"])
+def test_requests_under_way_at_the_deadline_are_waited_for(
+    server: Any, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
     now = 0.0
     monkeypatch.setattr(load, "clock", lambda: now)
 
@@ -206,7 +253,138 @@ def test_requests_under_way_at_the_deadline_are_waited_for(server: Any, monkeypa
         return Stream([ONE])
 
     server.reply = slow
-    with LoadGenerator(server.url, "m", 1, 60) as generator:
-        samples = generator.closed_loop(list(islice(workload(1, 8), 5)), 15.0, unwatched)
+    with LoadGenerator(Target(server.url, "m", timeout=60)) as generator:
+        if bound == "until":
+            samples = generator.run(asked(), Load(1, requests=5), until=15.0)
+        else:
+            samples = generator.run(asked(), Load(1, requests=5, seconds=15.0))
     assert [sample.latency for sample in samples] == [10.0, 10.0]
     assert all(sample.failure is None for sample in samples)
+    assert generator.truncated is (bound == "until"), "the load's own end is not cut short"
+
+
+def test_a_cancelled_run_gives_up_what_is_under_way(server: Any) -> None:
+    over = threading.Event()
+
+    def endless() -> Iterator[dict[str, Any]]:
+        yield {"response": "a"}
+        over.wait(SECONDS)
+
+    server.queue = [Stream([ONE])]
+    server.reply = lambda body: Stream(endless())
+    with LoadGenerator(Target(server.url, "m")) as generator:
+        samples = generator.run(asked(), Load(2, requests=9), cancelled=lambda: True)
+        over.set()
+        assert len(samples) == 1
+        assert generator.truncated
+        server.reply = lambda body: Stream([ONE])
+        assert len(generator.run(asked(), Load(2, requests=4))) == 4, "it can be used again"
+
+
+class TestOpenLoop:
+    def test_latency_counts_from_the_scheduled_time(self, server: Any) -> None:
+        """Three requests are due at once to a server that takes one connection's answer at a time."""
+        turn = threading.Lock()
+
+        def one_by_one(body: dict[str, Any]) -> Stream:
+            with turn:
+                threading.Event().wait(0.1)
+            return Stream([ONE])
+
+        server.reply = one_by_one
+        with LoadGenerator(Target(server.url, "m", timeout=SECONDS)) as generator:
+            samples = generator.run(asked(), Load(rate=1000.0, requests=3, arrivals="constant"))
+        latencies = sorted(sample.latency for sample in samples)
+        assert [sample.failure for sample in samples] == [None] * 3
+        assert latencies[0] >= 0.09
+        assert latencies[2] >= 0.29, "the wait behind the others is counted"
+
+    def test_what_is_due_beyond_the_limit_is_an_error_of_its_own(self, server: Any) -> None:
+        over = threading.Event()
+
+        def held(body: dict[str, Any]) -> Stream:
+            over.wait(SECONDS)
+            return Stream([ONE])
+
+        server.reply = held
+        with LoadGenerator(Target(server.url, "m", timeout=SECONDS)) as generator:
+
+            def release(samples: Sequence[Sample]) -> None:
+                if len(samples) == 3:
+                    over.set()
+
+            samples = generator.run(
+                asked(), Load(rate=1000.0, requests=5, arrivals="constant", max_in_flight=2), watch=release
+            )
+        assert [sample.failure and sample.failure.kind for sample in samples] == ["generator_limit"] * 3 + [None] * 2
+        assert failure_of(samples[0])[1] == "2 requests were under way (max_in_flight)"
+
+    def test_no_file_descriptor_left_is_the_generators_own_failure(
+        self, server: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def exhausted(address: object) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        with LoadGenerator(Target(server.url, "m")) as generator:
+            monkeypatch.setattr(load, "Connection", exhausted)
+            [sample] = generator.run(asked(), Load(rate=100.0, requests=1))
+        assert failure_of(sample) == ("generator_limit", "Too many open files")
+
+    @given(st.floats(0.01, 10_000), st.integers(1, 300), st.integers())
+    def test_schedule_is_repeatable_and_ascends(self, rate: float, count: int, seed: int) -> None:
+        for arrivals in load.ARRIVALS:
+            level = Load(rate=rate, requests=count, arrivals=arrivals)
+            times = level.schedule(seed)
+            assert times == level.schedule(seed)
+            assert len(times) == count
+            assert all(0 <= earlier <= later for earlier, later in zip(times, times[1:], strict=False))
+
+    def test_random_arrivals_have_the_rate_and_no_memory(self) -> None:
+        times = Load(rate=5.0, requests=20_000).schedule(3)
+        gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+        mean = sum(gaps) / len(gaps)
+        deviation = math.sqrt(sum((gap - mean) ** 2 for gap in gaps) / len(gaps))
+        assert mean == pytest.approx(0.2, rel=0.03)
+        assert deviation == pytest.approx(mean, rel=0.05), "as of an exponential distribution"
+
+    def test_level_ends_by_its_seconds(self) -> None:
+        assert Load(rate=2.0, requests=100, seconds=3.0, arrivals="constant").schedule(1) == [0, 0.5, 1, 1.5, 2, 2.5]
+
+    @pytest.mark.parametrize("pause", [0.0, 0.05])
+    def test_sending_does_not_wait_for_the_server(self, server: Any, pause: float) -> None:
+        """The same schedule, whether the server answers at once or slowly."""
+
+        def reply(body: dict[str, Any]) -> Stream:
+            threading.Event().wait(pause)
+            return Stream([ONE])
+
+        server.reply = reply
+        level = Load(rate=100.0, requests=20)
+        with LoadGenerator(Target(server.url, "m", timeout=SECONDS)) as generator:
+            samples = sorted(generator.run(asked(), level, seed=4), key=lambda sample: sample.due)
+        start = samples[0].due - level.schedule(4)[0]
+        assert [sample.due - start for sample in samples] == pytest.approx(level.schedule(4))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "either a concurrency or a rate"),
+        ({"concurrency": 1, "rate": 1.0}, "either a concurrency or a rate"),
+        ({"concurrency": 0}, r"concurrency is 0\. Give 1 to 1,000"),
+        ({"concurrency": 1001, "requests": 2000}, "concurrency is 1001"),
+        ({"concurrency": 11, "requests": 10}, "concurrency is 11, more than the 10 requests there are"),
+        ({"rate": 0.0}, "rate is 0. Give requests per second, above 0"),
+        ({"rate": -1.0}, "rate is -1"),
+        ({"rate": math.nan}, "rate is nan"),
+        ({"rate": 1e9}, r"rate is 1e\+09"),
+        ({"rate": 1.0, "requests": 0}, "requests is 0"),
+        ({"rate": 1.0, "seconds": 0.0}, "level_seconds is 0"),
+        ({"rate": 1.0, "seconds": math.nan}, "level_seconds is nan"),
+        ({"rate": 1.0, "arrivals": "bursts"}, "arrivals is 'bursts'. It must be one of poisson, constant"),
+        ({"rate": 1.0, "max_in_flight": 0}, "max_in_flight is 0"),
+    ],
+)
+def test_unusable_load(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(errors.InvalidInput, match=message):
+        Load(**options)

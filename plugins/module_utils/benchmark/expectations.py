@@ -1,0 +1,103 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the tuning guide expects of parallel requests, beside what was measured. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Range = tuple[int, int]  # percent more than with one request at a time
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Changes against OLLAMA_NUM_PARALLEL=1, in percent."""
+
+    latency: Range
+    throughput: Range
+
+
+# The guide's table.
+GUIDE: dict[int, Expected] = {
+    2: Expected(latency=(5, 10), throughput=(80, 90)),
+    4: Expected(latency=(10, 15), throughput=(150, 200)),
+    8: Expected(latency=(20, 30), throughput=(250, 300)),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Mean latency (s) and requests per second."""
+
+    latency_s: float
+    requests_per_second: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table, as text: changes in percent, empty where nothing was measured."""
+
+    parallel: int
+    expected_latency: str
+    latency: str
+    expected_throughput: str
+    throughput: str
+    verdict: str
+
+
+def beside_guide(measured: Mapping[int, Measured]) -> list[Row]:
+    """The guide's table with what was measured, by the number of parallel requests; 1 is what the others are against.
+
+    The guide means requests that are processed at once, not those that also wait for a slot: measure n parallel
+    requests with a concurrency of n. Other numbers than the guide's get a line without expectations.
+    """
+    base = measured.get(1)
+    rows = []
+    for parallel in sorted({*GUIDE, *measured} - {1}):
+        expected, found = GUIDE.get(parallel), measured.get(parallel)
+        latency = throughput = None
+        if base and found:
+            latency = _change(base.latency_s, found.latency_s)
+            throughput = _change(base.requests_per_second, found.requests_per_second)
+        rows.append(
+            Row(
+                parallel,
+                _range(expected.latency) if expected else "",
+                "" if latency is None else f"{latency:+.0f} %",
+                _range(expected.throughput) if expected else "",
+                "" if throughput is None else f"{throughput:+.0f} %",
+                _verdict(expected, latency, throughput),
+            )
+        )
+    return rows
+
+
+def _change(before: float, after: float) -> float | None:
+    return (after / before - 1) * 100 if before > 0 else None
+
+
+def _range(bounds: Range) -> str:
+    return f"+{bounds[0]}-{bounds[1]} %"
+
+
+def _verdict(expected: Expected | None, latency: float | None, throughput: float | None) -> str:
+    if latency is None or throughput is None:
+        return "not measured"
+    if expected is None:
+        return "the guide expects nothing"
+    parts = []
+    low, high = expected.throughput
+    if throughput < low:
+        parts.append(f"throughput gains {_points(low - throughput)} less")
+    elif throughput > high:
+        parts.append(f"throughput gains {_points(throughput - high)} more")
+    if latency > expected.latency[1]:
+        parts.append(f"latency grows {_points(latency - expected.latency[1])} more")
+    elif latency < expected.latency[0]:
+        parts.append(f"latency grows {_points(expected.latency[0] - latency)} less")
+    return ", ".join(parts) or "as expected"
+
+
+def _points(difference: float) -> str:
+    return f"{difference:.0f} points"
