@@ -18,10 +18,11 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
+from ansible_collections.llmops.ollama.plugins.module_utils.model_build import give_name, unless_gone
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
-from ansible_collections.llmops.ollama.plugins.module_utils.model_parameters import differing, text
-from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import Model, Step, installed_models
-from ansible_collections.llmops.ollama.plugins.module_utils.progress import Report, Transfer
+from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import Step
+from ansible_collections.llmops.ollama.plugins.module_utils.model_state import State, installed_models
+from ansible_collections.llmops.ollama.plugins.module_utils.progress import Board
 from ansible_collections.llmops.ollama.plugins.module_utils.registry import Source
 from ansible_collections.llmops.ollama.plugins.module_utils.retry import Wait, with_retries
 
@@ -39,7 +40,7 @@ class Puller:
         client: Client,
         retries: int,
         stall_timeout: float,
-        report: Report,
+        board: Board,
         *,
         wait: Wait = time.sleep,
         clock: Clock = time.monotonic,
@@ -47,11 +48,11 @@ class Puller:
         self.client = client
         self.retries = retries
         self.stall_timeout = stall_timeout
-        self.report = report
+        self.board = board
         self._wait = wait
         self._clock = clock
 
-    def install(self, step: Step, keep_alias: bool = False) -> Model:
+    def install(self, step: Step, keep_alias: bool = False) -> State:
         """Pull what ``step`` promises and return it as the server shows it.
 
         A model that comes from a mirror arrives under the mirror's name and is then given its own; the mirror's name is
@@ -63,37 +64,22 @@ class Puller:
         with_retries(
             lambda: self._pull(step, source),
             self.retries,
-            announce=lambda text: self.report(f"{step.name}: {text}"),
+            announce=self.board.say,
             wait=self._wait,
         )
         # A mirror's name may be gone already: a pull of the same model beside this one has given it its own name.
         arrived = self._arrived(step, source, source.name, step.name)
         if source.name.key == step.name.key:
             return arrived
-        self._rename(source.name, step, keep_alias)
+        spare = replace(source.name, tag="replaced-by-pull") if step.before else None
+        give_name(self.client, str(source.name), step.name, spare)
+        if not keep_alias:
+            unless_gone(self.client.delete, str(source.name))
         return self._arrived(step, source, step.name)
 
-    def configure(self, step: Step) -> Model:
-        """Give a model that is there the parameters of ``step``; weights are neither copied nor read."""
-        name = str(step.name)
-        self.report(f"{name}: setting {text(step.parameters)}")
-        request = {"model": name, "from": name, "parameters": step.parameters}
-        status = ""
-        with contextlib.closing(self.client.create(request)) as events:
-            for event in events:
-                status = str(event.get("status", ""))
-        left = differing(step.parameters, self.client.show(name)) if status == "success" else step.parameters
-        if left:
-            raise UnexpectedAnswer(
-                f"{name} does not have {text(left)} after the server was told to set it ({status or 'no answer'}).",
-                "Check the parameter's name against the documentation of this Ollama version.",
-                model=name,
-            )
-        return installed_models(self.client.tags())[step.name.key]
-
-    def _arrived(self, step: Step, source: Source, *names: ModelName) -> Model:
+    def _arrived(self, step: Step, source: Source, *names: ModelName) -> State:
         """The model that the server has under the first of ``names`` that it knows, if it is the promised one."""
-        promised = step.after.digest if step.after else ""
+        promised = step.promised
         models = installed_models(self.client.tags())
         model = next((models[name.key] for name in names if name.key in models), None)
         if model is None or model.digest != promised:
@@ -107,35 +93,18 @@ class Puller:
             )
         return model
 
-    def _rename(self, alias: ModelName, step: Step, keep_alias: bool) -> None:
-        """Give the model its own name. No moment is without a model of that name, and no old layer is left behind.
-
-        Names that somebody else removed meanwhile are no failure here; what stands in the end is looked at afterwards.
-        """
-        name, spare = str(step.name), str(replace(alias, tag="replaced-by-pull"))
-        if step.before:  # its layers are freed only when the last name that uses them is deleted
-            self._unless_gone(self.client.copy, name, spare)
-        self._unless_gone(self.client.copy, str(alias), name)
-        if not keep_alias:
-            self._unless_gone(self.client.delete, str(alias))
-        if step.before:
-            self._unless_gone(self.client.delete, spare)
-
-    @staticmethod
-    def _unless_gone(change: Callable[..., None], *names: str) -> None:
-        with contextlib.suppress(NotFound):
-            change(*names)
-
     def _pull(self, step: Step, source: Source) -> None:
         watch = _Watch(step, self.stall_timeout, self._clock)
+        self.board.resume()
         # The server sends a line many times a second while it loads, and then none until it has read all of it again.
-        silence = self.stall_timeout + step.bytes_to_pull / VERIFY_SPEED
+        silence = self.stall_timeout + step.bytes_to_bring / VERIFY_SPEED
         status = ""
         try:
             with contextlib.closing(self.client.pull(str(source.name), source.insecure, silence)) as events:
                 for event in events:
                     status = str(event.get("status", ""))
-                    self.report(watch.see(event))
+                    done = watch.see(event)
+                    self.board.say(status) if done is None else self.board.moved(done)
         except UnexpectedAnswer as error:
             raise _explained(error, step, source) from error
         if status != "success":
@@ -146,21 +115,22 @@ class Puller:
 
 
 class _Watch:
-    """Follows one pull: what to show of it, and whether it still moves."""
+    """Follows one pull: how far it is, and whether it still moves."""
 
     def __init__(self, step: Step, stall_timeout: float, clock: Clock) -> None:
         self._name = step.name
         self._registry = step.source.registry if step.source else ""
-        self._total = step.bytes_to_pull
         self._completed = {blob.digest: 0 for blob in step.missing}
-        self._transfer: Transfer | None = None
         self._stall_timeout = stall_timeout
         self._clock = clock
         self._moved = clock()
         self._last: Json = {}
 
-    def see(self, event: Json) -> str:
-        """The line to show for one of the server's events. Raises ``Unreachable`` when nothing has moved for long."""
+    def see(self, event: Json) -> int | None:
+        """Bytes that are there after one of the server's events; None where it is about something else.
+
+        Raises ``Unreachable`` when nothing has moved for long.
+        """
         now = self._clock()
         if event != self._last:
             self._moved, self._last = now, event
@@ -173,12 +143,9 @@ class _Watch:
             )
         digest = event.get("digest")
         if digest not in self._completed:  # a blob that was there before, or a message without one
-            return f"{self._name}: {event.get('status', '')}"
+            return None
         self._completed[digest] = int(event.get("completed") or 0)
-        done = sum(self._completed.values())
-        if self._transfer is None:  # what an earlier pull left behind is no speed of this one
-            self._transfer = Transfer(str(self._name), self._total, done, self._clock)
-        return self._transfer.text(done)
+        return sum(self._completed.values())
 
 
 # Words in the server's error lines, for failures that another try cannot cure.

@@ -32,6 +32,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import (
     Configuration,
     Levers,
     MemoryPlan,
+    Planned,
     Planner,
     Workload,
 )
@@ -220,16 +221,10 @@ def recommend(
     a profile that the user names.
     """
     measured = measured if intent.profile == AUTO else None
-    named = None if intent.profile in (AUTO, OFF) else intent.profile
-    row = policy.best_row(hardware.cpus, hardware.usable_memory_gb, named)
     workload, tuned = workload or Workload(), tuned or {}
-    use_gpus = intent.num_gpu != 0
-    budget = Budget.of(hardware, policy, use_gpus, _megabytes(tuned.get("MemoryHigh", "")))
-    planner = Planner(workload, intent.engine, budget, policy)
-    plan, computed = (
-        planner.plan(_levers(hardware, policy, environment, row, workload, budget, measured), _tuned_numbers(tuned))
-        for environment in (intent.environment, {})
-    )
+    row = _row(hardware, policy, intent)
+    plan = plan_memory(hardware, policy, intent, workload, tuned, measured)
+    computed = plan_memory(hardware, policy, dataclasses.replace(intent, environment={}), workload, tuned, measured)
     situation = Situation(hardware, policy, intent, row, workload, tuned, plan, computed.configuration, measured)
     for recommender in RECOMMENDERS:
         for recommendation in recommender(situation):
@@ -247,6 +242,27 @@ def recommend(
         memory=plan,
         gpu=plan.on_gpu and bool(plan.models),
     )
+
+
+def plan_memory(
+    hardware: Hardware,
+    policy: Policy,
+    intent: Intent,
+    workload: Workload,
+    tuned: Mapping[str, str] | None = None,
+    measured: Measured | None = None,
+) -> MemoryPlan:
+    """How the models would be loaded, and whether they fit. Raises, and takes the rest, as ``recommend`` does."""
+    tuned = tuned or {}
+    row = _row(hardware, policy, intent)
+    budget = Budget.of(hardware, policy, intent.num_gpu != 0, _megabytes(tuned.get("MemoryHigh", "")))
+    levers = _levers(hardware, policy, intent.environment, row, workload, budget, measured)
+    return Planner(workload, intent.engine, budget, policy).plan(levers, _tuned_numbers(tuned))
+
+
+def _row(hardware: Hardware, policy: Policy, intent: Intent) -> Row:
+    named = None if intent.profile in (AUTO, OFF) else intent.profile
+    return policy.best_row(hardware.cpus, hardware.usable_memory_gb, named)
 
 
 def _levers(
@@ -550,6 +566,19 @@ def _check_memory(at: Situation) -> Iterator[str]:
         )
 
 
+def _check_shared_weights(at: Situation) -> Iterator[str]:
+    by_file: dict[str, list[Planned]] = {}
+    for planned in at.plan.models:
+        by_file.setdefault(planned.model.blob or planned.model.name, []).append(planned)
+    for same in by_file.values():
+        if len({(planned.context, planned.model.batch) for planned in same}) > 1:
+            named = ", ".join(f"{planned.model.name} ({planned.context} tokens)" for planned in same)
+            yield (
+                f"{named} are made of the same weights with different num_ctx or num_batch: the server loads one in "
+                "place of the other at each change between them. Give them the same."
+            )
+
+
 MEMORY_VARIABLES = (
     "OLLAMA_NUM_PARALLEL",
     "OLLAMA_CONTEXT_LENGTH",
@@ -565,6 +594,7 @@ CHECKS: tuple[Callable[[Situation], Iterator[str]], ...] = (
     _check_parallel,
     _check_gpu,
     _check_memory,
+    _check_shared_weights,
 )
 
 

@@ -17,7 +17,8 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-POLL_SECONDS = 1.0
+# With the way to the host, a line is seen within a second.
+POLL_SECONDS = 0.5
 
 
 class ProgressAction(ActionBase):

@@ -108,28 +108,31 @@ def of_hardware(hardware: Hardware) -> dict[str, Any]:
     }
 
 
-def valid(files: Files, hardware: Hardware, engine: str, weights: Mapping[str, str]) -> tuple[Measured | None, str]:
-    """The measured settings of this host where they hold, and what a person should know where they do not.
+def valid(
+    files: Files, hardware: Hardware, engine: str | None, weights: Mapping[str, str]
+) -> tuple[Measured | None, list[str]]:
+    """The measured settings of this host where they hold, and warnings where they do not.
 
     ``engine`` is the version that the host shall have, ``weights`` those of its models by their names, empty where they
     are not known.
     """
     text = files.read(PATH)
     if not text:
-        return None, ""
+        return None, []
     try:
         record = Record.parse(text)
     except OllamaError as error:
-        return None, str(error)
+        return None, [str(error)]
     model = record.fingerprint.model
     changed = (
-        record.stale(Fingerprint(of_hardware(hardware), engine, model, weights[model]))
+        record.stale(Fingerprint(of_hardware(hardware), engine or "", model, weights[model]))
         if model in weights
         else [f"{model} is not among the models"]
     )
     if changed:
-        return None, f"The settings measured on {record.measured.date[:10]} are stale: {'; '.join(changed)}. {RE_TUNE}"
-    return record.measured, ""
+        date = record.measured.date[:10]
+        return None, [f"The settings measured on {date} are stale, re-tune: {'; '.join(changed)}. {RE_TUNE}"]
+    return record.measured, []
 
 
 def _same(name: str, before: Any, now: Any) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
@@ -18,10 +18,13 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
+from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import definitions
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
-from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import Server, Step, bring, installed_models
+from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import Planner, Server, Step
 from ansible_collections.llmops.ollama.plugins.module_utils.model_pull import Puller
-from ansible_collections.llmops.ollama.plugins.module_utils.registry import DEFAULT_URL, Registry, Source, source_of
+from ansible_collections.llmops.ollama.plugins.module_utils.model_state import installed_models
+from ansible_collections.llmops.ollama.plugins.module_utils.progress import Board
+from ansible_collections.llmops.ollama.plugins.module_utils.registry import DEFAULT_URL, Registry, Source
 from fake_http import Answer, FakeOllama, FakeRegistry, Stream
 
 NAME = ModelName.parse("gemma3:270m")
@@ -40,13 +43,13 @@ class Desk:
     pauses: list[float] = field(default_factory=list)
 
     def step(self, name: ModelName = NAME, mirror: bool = True) -> Step:
-        source = source_of(name, self.url)
-        installed = installed_models(self.client.tags()).get(name.key)
-        step = bring(name, installed, source, self.registry, Server(self.client.has_blob))
-        if mirror:
-            return step
+        installed = installed_models(self.client.tags())
+        planner = Planner(installed, Server(self.client.has_blob), self.registry, self.url, latest=True)
+        (step,) = planner.bring(definitions([str(name)]))
+        self.puller.board = Board(self.said.append, [step.bytes_to_bring])
+        self.puller.board.begin(str(name))
         # As if it came from Ollama's own registry: the same model under the plain name.
-        return Step(name, step.action, step.before, step.after, Source(DEFAULT_URL, name), step.missing)
+        return step if mirror else replace(step, source=Source(DEFAULT_URL, name))
 
 
 @pytest.fixture
@@ -54,9 +57,10 @@ def desk(ollama: FakeOllama, registry: FakeRegistry) -> Iterator[Desk]:
     registry.publish("library/gemma3:270m", size=SIZE)
     ticks = itertools.count()
     with Client(ollama.url, 5.0) as client, Registry(5.0) as asker:
-        puller = Puller(client, 3, 30.0, lambda text: None, clock=lambda: float(next(ticks)))
-        desk = Desk(puller, client, asker, registry.url)
-        puller.report, puller._wait = desk.said.append, desk.pauses.append
+        pauses: list[float] = []
+        board = Board(lambda text: None, [0])
+        puller = Puller(client, 3, 30.0, board, clock=lambda: float(next(ticks)), wait=pauses.append)
+        desk = Desk(puller, client, asker, registry.url, pauses=pauses)
         yield desk
 
 
@@ -133,8 +137,8 @@ def test_an_update_never_leaves_the_name_empty_and_frees_the_old_layers(
     assert changes == [
         ("POST /api/copy", f"{host}/library/gemma3:replaced-by-pull"),
         ("POST /api/copy", "gemma3:270m"),
-        ("DELETE /api/delete", f"{host}/library/gemma3:270m"),
         ("DELETE /api/delete", f"{host}/library/gemma3:replaced-by-pull"),
+        ("DELETE /api/delete", f"{host}/library/gemma3:270m"),
     ]
 
 

@@ -144,7 +144,7 @@ def test_questions_and_answers(registry: FakeRegistry, asker: Registry, source: 
     ("answer", "kind", "message"),
     [
         (Answer(404), NotFound, "has no model {name}. Check the spelling of the model and of its tag"),
-        (Answer(401, {"errors": []}), UnexpectedAnswer, "answered 401 when asked for {name}: {{\"errors\": []}}. The model is private"),  # noqa: E501
+        (Answer(401, {"errors": []}), UnexpectedAnswer, "answered 401 when asked for {name}: {{\"errors\": []}}. It wants a username and a password"),  # noqa: E501
         (Answer(403), UnexpectedAnswer, "answered 403 when asked for {name}: Forbidden. The model is private"),
         (Answer(429), UnexpectedAnswer, "answered 429 when asked for {name}: Too Many Requests. The registry limits"),
         (Answer(500, {"error": "oops"}), UnexpectedAnswer, "answered 500 when asked for {name}: oops. Look at"),

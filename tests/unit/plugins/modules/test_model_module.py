@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ def test_a_missing_model_is_pulled_and_then_current(model: Fleet, ollama: FakeOl
         "quantization": "Q4_K_M",
         "family": "gemma3",
         "parameter_size": "268.10M",
+        "made_of": None,
     }
     assert first["changed"] is True
     assert first["models"] == [{**expected, "action": "pulled", "bytes": size, "seconds": pytest.approx(0, abs=5)}]
@@ -59,6 +60,8 @@ def test_a_missing_model_is_pulled_and_then_current(model: Fleet, ollama: FakeOl
     assert second["models"] == [{**expected, "action": "none", "bytes": 0, "seconds": 0.0}]
     assert second["diff"]["before"] == second["diff"]["after"] == ""
     assert ollama.log == ["GET /api/tags"]
+    assert registry.log == []
+    assert model(state="latest")["models"] == second["models"]
     assert registry.log == ["GET /v2/library/gemma3/manifests/270m"]
 
 
@@ -68,10 +71,10 @@ def test_check_mode_predicts_what_then_happens(model: Fleet, ollama: FakeOllama,
     model("other")
     registry.publish("library/other:latest", weights="new", quantization="Q8_0")
     before = dict(ollama.models)
-    predicted = model(["gemma3:270m", "other"], check=True, diff=True)
+    predicted = model(["gemma3:270m", "other"], state="latest", check=True, diff=True)
     assert ollama.models == before
     assert "POST /api/pull" not in ollama.log[-3:]
-    done = model(["gemma3:270m", "other"], diff=True)
+    done = model(["gemma3:270m", "other"], state="latest", diff=True)
     for result in (predicted, done):
         for row in result["models"]:
             row["seconds"] = 0.0
@@ -117,7 +120,7 @@ def test_an_installed_model_survives_a_registry_that_is_away(
 ) -> None:
     registry.publish("library/gemma3:270m")
     model()
-    result = model(registry=f"http://127.0.0.1:{closed_port}")
+    result = model(registry=f"http://127.0.0.1:{closed_port}", state="latest")
     assert result["changed"] is False
     assert result["models"][0]["action"] == "none"
     warning = str(result["warnings"])  # ansible-core wraps it, and how depends on its version
@@ -244,24 +247,25 @@ def test_an_answer_of_the_server_that_is_none(model: Fleet, ollama: FakeOllama) 
 
 
 def test_parameters_are_set_once_and_in_place(model: Fleet, ollama: FakeOllama, registry: FakeRegistry) -> None:
-    registry.publish_file("library/gemma3:270m", b"weights")
-    weights = json.loads(registry.manifests["library/gemma3:270m"])["layers"][0]["digest"].replace(":", "-")
-    ollama.shows["gemma3:270m"] = {"modelfile": f"FROM /models/blobs/{weights}", "parameters": "temperature 1"}
+    registry.publish_file("library/gemma3:270m", b"weights", params={"temperature": 1})
     first = model(parameters={"num_thread": 2}, diff=True)
     assert [row["action"] for row in first["models"]] == ["pulled"]
+    assert " (new digest) " in first["diff"]["after"]
     assert first["diff"]["after"].endswith(" num_thread=2\n")
-    assert ollama.shows["gemma3:270m"]["parameters"] == "temperature 1\nnum_thread    2"
+    assert len(first["models"][0]["digest"]) == 64
+    assert ollama.show("gemma3:270m")["parameters"].split() == ["num_thread", "2", "temperature", "1"]
+    assert list(ollama.models) == ["gemma3:270m"]
 
     ollama.log.clear()
     assert model(parameters={"num_thread": 2})["changed"] is False
-    assert ollama.log == ["GET /api/tags", "POST /api/show"]
+    assert ollama.log == ["GET /api/tags"]
 
     predicted = model(parameters={"num_thread": 3}, check=True)
-    assert [row["action"] for row in predicted["models"]] == ["configured"]
+    assert [row["action"] for row in predicted["models"]] == ["rebuilt"]
     assert "POST /api/create" not in ollama.log
     done = model(parameters={"num_thread": 3})
-    assert [(row["action"], row["bytes"]) for row in done["models"]] == [("configured", 0)]
-    assert len(done["models"][0]["digest"]) == 64
+    assert [(row["action"], row["bytes"]) for row in done["models"]] == [("rebuilt", 0)]
+    assert ollama.show("gemma3:270m")["parameters"].split() == ["num_thread", "3", "temperature", "1"]
 
 
 def test_without_parameters_a_model_becomes_the_registrys_again(
@@ -270,18 +274,16 @@ def test_without_parameters_a_model_becomes_the_registrys_again(
     digest = registry.publish_file("library/gemma3:270m", b"weights")
     model(parameters={"num_thread": 2})
     (row,) = model()["models"]
-    assert (row["action"], row["digest"], row["bytes"]) == ("updated", digest, 0)
+    assert (row["action"], row["digest"], row["bytes"]) == ("rebuilt", digest, 0)
+    assert model()["changed"] is False
 
 
-def test_parameters_are_set_without_the_registry(
-    model: Fleet, ollama: FakeOllama, registry: FakeRegistry, closed_port: int
-) -> None:
+def test_parameters_are_set_without_the_registry(model: Fleet, registry: FakeRegistry, closed_port: int) -> None:
     registry.publish_file("library/gemma3:270m", b"weights")
     model()
-    ollama.shows["gemma3:270m"] = {}
     result = model(parameters={"num_gpu": 0}, registry=f"http://127.0.0.1:{closed_port}")
-    assert [row["action"] for row in result["models"]] == ["configured"]
-    assert "could not be compared" in str(result["warnings"])
+    assert [row["action"] for row in result["models"]] == ["rebuilt"]
+    assert "warnings" not in result
 
 
 def test_a_parameter_that_the_server_drops_is_an_error(
@@ -289,7 +291,205 @@ def test_a_parameter_that_the_server_drops_is_an_error(
 ) -> None:
     registry.publish_file("library/gemma3:270m", b"weights")
     monkeypatch.setattr(ollama, "_create", lambda body: iter([{"status": "success"}]))
-    ollama.shows["gemma3:270m"] = {}
     result = model(parameters={"num_thread": 2})
     assert result["failed"]
     assert "gemma3:270m does not have num_thread=2" in result["msg"]
+
+
+ASSISTANT = {"name": "assistant", "from": "gemma3:270m", "system": "Be brief.", "parameters": {"num_ctx": 2048}}
+
+
+@pytest.mark.parametrize("version", ["0.34.0", "0.24.0"])
+def test_a_model_of_another_one(model: Fleet, ollama: FakeOllama, registry: FakeRegistry, version: str) -> None:
+    ollama.version = version
+    registry.publish_file("library/gemma3:270m", b"weights", params={"temperature": 1})
+    first = model([ASSISTANT], diff=True)
+    assert [(row["name"], row["action"], row["made_of"]) for row in first["models"]] == [
+        ("gemma3:270m", "pulled", None),
+        ("assistant:latest", "created", "gemma3:270m"),
+    ]
+    assert first["diff"]["after"].splitlines()[1].endswith(' Q4_K_M from gemma3:270m num_ctx=2048 system="Be brief."')
+    assert sorted(ollama.models) == ["assistant:latest", "gemma3:270m"]
+    assert model([ASSISTANT])["changed"] is False
+    assert model([ASSISTANT], state="latest")["changed"] is False
+
+    dropped = {**ASSISTANT, "parameters": {}, "template": "{{ .Prompt }}"}
+    assert [row["action"] for row in model([dropped], check=True)["models"]] == ["none", "rebuilt"]
+    assert [row["action"] for row in model([dropped])["models"]] == ["none", "rebuilt"]
+    shown = ollama.show("assistant:latest")
+    assert (shown["parameters"].split(), shown["system"]) == (["temperature", "1"], "Be brief.")
+    assert shown["template"] == "{{ .Prompt }}"
+
+    registry.publish_file("library/gemma3:270m", b"new weights")
+    assert model([dropped])["changed"] is False
+    assert [row["action"] for row in model([dropped], state="latest")["models"]] == ["updated", "rebuilt"]
+
+
+def test_a_second_name_of_a_model(model: Fleet, ollama: FakeOllama, registry: FakeRegistry) -> None:
+    digest = registry.publish("library/gemma3:270m")
+    first = model([{"name": "chat", "from": "gemma3:270m"}])
+    assert [(row["action"], row["digest"]) for row in first["models"]] == [("pulled", digest), ("created", digest)]
+    assert model([{"name": "chat", "from": "gemma3:270m"}])["changed"] is False
+    registry.publish("library/gemma3:270m", weights="new")
+    model([{"name": "chat", "from": "gemma3:270m"}], state="latest")
+    assert ollama.models["chat:latest"] == ollama.models["gemma3:270m"]
+    assert len(ollama.models) == 2
+
+
+def test_two_plays_make_the_same_model(
+    model: Fleet, ollama: FakeOllama, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.publish_file("library/gemma3:270m", b"weights")
+    create = ollama._create
+    calls = iter([True, False])
+
+    def meanwhile(body: dict[str, Any]) -> Any:
+        if next(calls, False):  # the other one is faster, and removes the name that holds the base
+            list(create(body))
+            ollama.models.pop(body["from"])
+        return create(body)
+
+    monkeypatch.setattr(ollama, "_create", meanwhile)
+    assert model([ASSISTANT])["models"][1]["action"] == "created"
+    assert sorted(ollama.models) == ["assistant:latest", "gemma3:270m"]
+    assert model([ASSISTANT])["changed"] is False
+
+
+def test_what_is_not_declared_is_removed_where_that_is_asked_for(
+    model: Fleet, ollama: FakeOllama, registry: FakeRegistry
+) -> None:
+    for name in ("library/gemma3:270m", "library/old:1b"):
+        registry.publish(name, weights=name)
+    model(["old:1b", ASSISTANT])
+    predicted = model([ASSISTANT], exclusive=True, check=True, diff=True)
+    assert len(ollama.models) == 3
+    done = model([ASSISTANT], exclusive=True, diff=True)
+    assert sorted(ollama.models) == ["assistant:latest", "gemma3:270m"]
+    for result in (predicted, done):
+        assert [(row["name"], row["action"]) for row in result["models"]][2:] == [("old:1b", "removed")]
+        assert result["diff"]["before"].startswith("old:1b ")
+        assert result["diff"]["after"] == ""
+    assert model([ASSISTANT], exclusive=True)["changed"] is False
+
+
+def lock(**digests: str) -> dict[str, Any]:
+    entries = {name: {"digest": digest, "weights": "", "size": 1} for name, digest in digests.items()}
+    return {"format": 1, "models": entries}
+
+
+def test_a_pinned_model_that_the_registry_has_no_more(model: Fleet, ollama: FakeOllama, registry: FakeRegistry) -> None:
+    digest = registry.publish("library/m:latest")
+    pins = lock(m=digest)
+    assert model("m", lock=pins)["models"][0]["digest"] == digest
+    other = registry.publish("library/m:latest", weights="other")
+    assert model("m", lock=pins, state="latest")["changed"] is False
+    ollama.models.clear()
+    result = model("m", lock=pins)
+    assert result["failed"]
+    assert f"m:latest is pinned to {digest}, but the registry {registry.url} offers {other}." in result["msg"]
+    assert (result["pinned"], result["offered"]) == (digest, other)
+    assert "POST /api/pull" not in ollama.log[-3:]
+
+
+def test_a_pinned_model_that_drifted_is_pulled_again(model: Fleet, registry: FakeRegistry) -> None:
+    registry.publish("library/m:latest")
+    model("m")
+    digest = registry.publish("library/m:latest", weights="right")
+    assert model("m")["changed"] is False
+    (row,) = model("m", lock=lock(m=digest))["models"]
+    assert (row["action"], row["digest"]) == ("updated", digest)
+
+
+def test_leftovers_of_broken_pulls_are_removed(model: Fleet, registry: FakeRegistry, tmp_path: Path) -> None:
+    registry.publish("library/m:latest")
+    leftover = tmp_path / "blobs" / ("sha256-" + "a" * 64 + "-partial")
+    leftover.parent.mkdir()
+    leftover.write_bytes(b"x" * 4096)
+    os.utime(leftover, (0, 0))
+    model("m")
+    predicted = model("m", models_path=str(tmp_path), check=True, diff=True)
+    assert (predicted["freed"] >= 4096, leftover.exists()) == (True, True)
+    assert "bytes of a broken pull" in predicted["diff"]["before"]
+    done = model("m", models_path=str(tmp_path))
+    assert (done["changed"], done["freed"], leftover.exists()) == (True, predicted["freed"], False)
+    assert model("m", models_path=str(tmp_path))["changed"] is False
+
+
+def test_models_are_loaded_and_must_stay(model: Fleet, ollama: FakeOllama, registry: FakeRegistry) -> None:
+    registry.publish_file("library/m:latest", b"m")
+    registry.publish_file("library/n:latest", b"n")
+    ollama.loads = {"m:latest": [3.0, 0.05], "n:latest": [2.0, 0.01]}
+    result = model(["m", "n"], warm=True)
+    assert [row["load_seconds"] for row in result["models"]] == [0.05, 0.01]
+    asked = [body for body in ollama.bodies if body.get("prompt")]
+    assert [body["model"] for body in asked] == ["m:latest", "n:latest", "m:latest", "n:latest"]
+    assert asked[0] == {"model": "m:latest", "prompt": "Hello", "options": {"num_predict": 1}, "stream": True}
+    ollama.loads = {"m:latest": [3.0, 2.9]}
+    failed = model(["m", "n"], warm=True)
+    assert "m:latest was in memory, and the next request loaded it anew (2.9 s)" in failed["msg"]
+    assert "OLLAMA_MAX_LOADED_MODELS" in failed["msg"]
+    ollama.version, ollama.loads = "0.24.0", {"m:latest": [3.0, 0.46]}
+    assert "failed" not in model(["m", "n"], warm=True)
+
+
+def test_models_of_the_same_weights_unload_each_other(model: Fleet, ollama: FakeOllama, registry: FakeRegistry) -> None:
+    registry.publish_file("library/gemma3:270m", b"weights")
+    ollama.loads = {"gemma3:270m": [3.0]}
+    failed = model(["gemma3:270m", ASSISTANT], warm=True)
+    assert "made of the same weights as assistant:latest" in failed["msg"]
+    assert [row["action"] for row in failed["models"]] == ["pulled", "created"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": [], "exclusive": True}, "exclusive is true, but no model is declared."),
+        ({"exclusive": True, "state": "absent"}, "state is absent, and exclusive is true."),
+        ({"warm": True, "state": "absent"}, "state is absent, and warm is true."),
+        ({"name": [{"name": "m", "fro": "x"}]}, "name[0] has the unknown key 'fro'."),
+        ({"name": [{"name": "m", "from": "x", "gguf": "/x"}]}, "name[0] has from and gguf."),
+        ({"name": ["m", {"name": "m", "system": "x"}]}, "name[1] declares m:latest a second time, differently."),
+        ({"parameters": {"num_ctxx": 1}}, "parameters: num_ctxx is no parameter of a model. Did you mean num_ctx?"),
+        ({"lock": {"models": {}}}, "The lock is not one of this collection's"),
+        ({"policy": {"resrve": {}}}, "policy: unknown key 'resrve'."),
+        ({"name": ["http://h/m"]}, "'http://h/m' is not a model name"),
+    ],
+)  # fmt: skip
+def test_contradictions_are_refused(model: Fleet, ollama: FakeOllama, arguments: dict[str, Any], message: str) -> None:
+    result = model(**arguments)
+    assert result["failed"] is True
+    assert result["msg"].startswith(message)
+    assert ollama.log == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Answer(401, {"errors": []}), "answered 401"),
+        (Answer(403, b"no"), "answered 403"),
+        (Answer(404), "has no model gemma3:270m"),
+        (Answer(429), "limits its requests"),
+        (Answer(500, b"<html>broken</html>"), "answered 500"),
+        (Answer(200, b"<html>Log in</html>"), "but not as a registry does"),
+        (Answer(200, b'{"config": 1}'), "but not as a registry does"),
+    ],
+)
+def test_a_registry_that_does_not_play_along(
+    model: Fleet, ollama: FakeOllama, registry: FakeRegistry, answer: Answer, words: str
+) -> None:
+    registry.queue += [answer] * 4
+    result = model()
+    assert result["failed"] is True
+    assert words in result["msg"]
+    assert "exception" not in result
+    assert ollama.models == {}
+
+
+def test_names_with_a_port_upper_case_and_odd_characters(
+    model: Fleet, ollama: FakeOllama, registry: FakeRegistry
+) -> None:
+    registry.publish("library/Mixed_Case-1.5:Q4_K_M")
+    name = f"{registry.host}/library/Mixed_Case-1.5:Q4_K_M"
+    assert model(["Mixed_Case-1.5:Q4_K_M", name])["changed"] is True
+    assert sorted(ollama.models) == sorted(["Mixed_Case-1.5:Q4_K_M", name])
+    assert model(["mixed_case-1.5:q4_k_m", name.upper().replace("/LIBRARY", "/library")])["changed"] is False
