@@ -41,9 +41,9 @@ options:
     default: true
   options:
     description:
-      - Options of every request, for example V({num_ctx: 8192, temperature: 0}). An option of the runner (C(num_ctx),
-        C(num_batch), C(num_gpu), C(num_thread)) that differs from what the server has makes it load the model anew, so
-        give those that the clients give.
+      - Options of every request, for example C(temperature). An option of the runner (C(num_ctx), C(num_batch),
+        C(num_gpu), C(num_thread)) that differs from what the server has makes it load the model anew, so give those
+        that the clients give.
       - C(/v1/chat/completions) takes C(temperature), C(top_p), C(stop), C(frequency_penalty) and C(presence_penalty).
     type: dict
   concurrency:

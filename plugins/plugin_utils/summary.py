@@ -5,9 +5,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
+from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.expectations import Measured, beside_guide
+from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.load import load_name
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
 
 HostVars = Mapping[str, Any]
@@ -117,12 +120,17 @@ def _overview(servers: Mapping[str, HostVars], gateways: Mapping[str, HostVars])
         ]
         for host, variables in gateways.items()
     ]
-    text = table(header, rows)
-    for host, variables in gateways.items():
-        measured = (variables.get("gateway_benchmark_result") or {}).get("benchmark")
+    parts = [table(header, rows)]
+    parts += [_measured(host, each) for host, each in _benchmarks(servers, "ollama_benchmark_result")]
+    parts += [_measured(f"{host} (gateway)", each) for host, each in _benchmarks(gateways, "gateway_benchmark_result")]
+    return "\n\n".join(parts)
+
+
+def _benchmarks(hosts: Mapping[str, HostVars], result: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for host, variables in hosts.items():
+        measured = (variables.get(result) or {}).get("benchmark")
         if measured:
-            text += "\n\n" + _measured(f"Through the gateway {host}", measured)
-    return text
+            yield host, measured
 
 
 def _hardware(variables: HostVars) -> list[str]:
@@ -157,26 +165,100 @@ def _models(variables: HostVars) -> str:
 
 
 def _load(result: Mapping[str, Any] | None) -> list[str]:
-    load = ((result or {}).get("benchmark") or {}).get("load")
-    if not load:
+    """The busiest level."""
+    levels = ((result or {}).get("benchmark") or {}).get("levels")
+    if not levels:
         return ["", ""]
-    return [f"{load['requests_per_second']:.2f}", _seconds(load["latency_s"]["p95"])]
+    level = max(levels, key=lambda each: (each["concurrency"] or 0, each["rate"] or 0))
+    return [f"{level['requests_per_second']:.2f}", f"{_point(level['latency_s'], 'p95')} s"]
 
 
 def _measured(title: str, measured: Mapping[str, Any]) -> str:
-    load, single = measured["load"], measured.get("single")
-    lines = [f"{title}, {measured['model']}, {measured['max_tokens']} tokens a request:"]
+    """One benchmark: a table of its levels, then what it is beside other things."""
+    asked, single = measured["workload"], measured["single"]
+    what = f"{asked['prompts']} own prompts" if asked["prompts"] else f"prompts {asked['prompt_set']}"
+    lines = [
+        f"{title}: {measured['model']}, {asked['endpoint']}{'' if asked['stream'] else ' without a stream'}, {what},"
+        f" up to {asked['max_tokens']} tokens"
+    ]
     if single:
-        lines.append(
-            f"  one request alone          latency {_seconds(single['latency_s'])}, TTFT {_seconds(single['ttft_s'])}"
+        alone = f"latency {single['latency_s']:.2f} s"
+        if single["ttft_s"] is not None:
+            alone += f", TTFT {single['ttft_s']:.2f} s"
+        lines.append(f"one request alone: {alone}")
+    header = ["load", "requests/s (bounds)", "tokens/s", "TTFT p50, p95", "TPOT", "latency p50, p95, p99", "goodput"]
+    header += ["errors", "cores", "MiB"]
+    lines.append(table(header, [_level(level) for level in measured["levels"]]))
+    lines += [
+        textwrap.shorten(
+            f"{load_name(level['concurrency'], level['rate'])}: {count} x {kind} ({level['error_examples'][kind]})",
+            WIDTH,
+            placeholder="...",
         )
-    lines.append(
-        f"  {load['requests']} requests, {load['concurrency']} at a time"
-        f"   {load['requests_per_second']:.2f} requests/s, {load['output_tokens_per_second']:.1f} tokens/s,"
-        f" latency p50 {_seconds(load['latency_s']['p50'])} p95 {_seconds(load['latency_s']['p95'])},"
-        f" TTFT p95 {_seconds(load['ttft_s']['p95'])}, errors {_errors(load['errors'])}"
-    )
+        for level in measured["levels"]
+        for kind, count in level["errors"].items()
+    ]
+    if measured["comparison"]:
+        lines += _ratios(f"compared with {measured['comparison']['url']}", measured["comparison"]["ratios"])
+    lines += _ratios("compared with the baseline", measured["gains"] or ())
+    lines += _beside_guide(measured)
     return "\n".join(lines)
+
+
+def _level(level: Mapping[str, Any]) -> list[str]:
+    low, high = level["intervals"].get("requests_per_second") or (None, None)
+    bounds = "" if low is None else f" ({low:.2f}-{high:.2f})"
+    server = level["server"]
+    latency = ", ".join(_point(level["latency_s"], name) for name in ("p50", "p95", "p99"))
+    return [
+        load_name(level["concurrency"], level["rate"]),
+        f"{level['requests_per_second']:.2f}{bounds}",
+        f"{level['output_tokens_per_second']:.1f}",
+        f"{_point(level['ttft_s'], 'p50')}, {_point(level['ttft_s'], 'p95')} s" if level["ttft_s"] else "",
+        f"{1000 * level['tpot_s']['p50']:.0f} ms" if level["tpot_s"] else "",
+        f"{latency} s",
+        "" if level["goodput"] is None else f"{level['goodput']:.2f}",
+        str(sum(level["errors"].values())),
+        f"{server['cpu_cores']:.2f}" if server else "",
+        str(server["rss_peak_mb"]) if server else "",
+    ]
+
+
+def _point(times: Mapping[str, Any] | None, name: str) -> str:
+    """Three digits are what a person compares."""
+    return f"{times[name]:.{0 if times[name] >= 100 else 1 if times[name] >= 10 else 2}f}" if times else "?"
+
+
+def _ratios(title: str, levels: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = []
+    for level in levels:
+        lines.append(f"{load_name(level['concurrency'], level['rate'])}, {title}:")
+        rows = []
+        for name, each in level["ratios"].items():
+            low, high = ("?" if bound is None else f"{bound:.2f}" for bound in (each["low"], each["high"]))
+            ratio = "?" if each["ratio"] is None else f"{each['ratio']:.2f}"
+            rows.append(["", name.replace("_", " "), f"x {ratio}", f"({low}-{high})"])
+        lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, (0, 26, 7, 0))).rstrip() for row in rows]
+    return lines
+
+
+def _beside_guide(measured: Mapping[str, Any]) -> list[str]:
+    """The guide's table, where the server's number of slots is known and one request at a time was measured too."""
+    settings = measured["settings"] or {}
+    slots = (settings.get("runner") or {}).get("slots") or settings.get("environment", {}).get("OLLAMA_NUM_PARALLEL")
+    levels = {level["concurrency"]: level for level in measured["levels"] if level["latency_s"]}
+    if slots is None or 1 not in levels:
+        return []
+    rows = beside_guide(
+        {
+            count: Measured(level["latency_s"]["mean"], level["requests_per_second"])
+            for count, level in levels.items()
+            if count and count <= int(slots)
+        }
+    )
+    header = ["parallel", "latency: guide", "here", "throughput: guide", "here", "verdict"]
+    text = table(header, [[str(value) for value in astuple(row)] for row in rows])
+    return [f"what the guide expects of parallel requests, and what came of it here ({slots} slots):", text]
 
 
 def _reasons(host: str, variables: HostVars) -> str:
@@ -227,15 +309,6 @@ def _memory(memory: Mapping[str, Any] | None) -> list[str]:
         lines.append(f"    {name}, {slots}: {model['peak_mb']} MiB{how}")
         lines.append(f"      {sizes}")
     return lines
-
-
-def _errors(kinds: Mapping[str, int]) -> str:
-    named = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-    return f"{sum(kinds.values())} ({named})" if kinds else "0"
-
-
-def _seconds(value: float | None) -> str:
-    return "?" if value is None else f"{value:.2f} s"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -87,17 +87,12 @@ def _verdict(expected: Expected | None, latency: float | None, throughput: float
     if expected is None:
         return "the guide expects nothing"
     parts = []
-    low, high = expected.throughput
-    if throughput < low:
-        parts.append(f"throughput gains {_points(low - throughput)} less")
-    elif throughput > high:
-        parts.append(f"throughput gains {_points(throughput - high)} more")
-    if latency > expected.latency[1]:
-        parts.append(f"latency grows {_points(latency - expected.latency[1])} more")
-    elif latency < expected.latency[0]:
-        parts.append(f"latency grows {_points(expected.latency[0] - latency)} less")
+    for what, value, (low, high) in (
+        ("throughput", throughput, expected.throughput),
+        ("latency", latency, expected.latency),
+    ):
+        if value < low:
+            parts.append(f"{what} {low - value:.0f} points below")
+        elif value > high:
+            parts.append(f"{what} {value - high:.0f} points above")
     return ", ".join(parts) or "as expected"
-
-
-def _points(difference: float) -> str:
-    return f"{difference:.0f} points"

@@ -287,9 +287,10 @@ class LoadGenerator:
     def _advance(self, connection: Connection, mask: int) -> None:
         """Go on with a connection on which something can be done."""
         exchange = self._serving.get(connection)
-        if exchange is None:  # an idle one: the server has closed it
-            self._idle.remove(connection)
-            self._drop(connection)
+        if exchange is None:
+            if connection in self._idle:  # the server has closed it
+                self._idle.remove(connection)
+                self._drop(connection)
             return
         listening = connection.events
         try:

@@ -119,13 +119,12 @@ def _in_turns(sessions: Sequence[Session], load: Load, rounds: int, label: str, 
 
 
 def _compare(sessions: Sequence[Session], load: Load, runs: Sequence[Sequence[Round]]) -> Ratios:
-    """The first session's rounds as multiples of the second's."""
-    main, other = (
-        [session.summarise([each], load) for each in rounds if each.samples] for session, rounds in zip(sessions, runs)
-    )
+    """The first session's rounds, where both were measured in full, as multiples of the second's."""
+    whole = [pair for pair in zip(*runs) if all(each.samples and not each.truncated for each in pair)]
+    levels = [[session.summarise([each], load) for session, each in zip(sessions, pair)] for pair in whole]
     ratios = {}
     for name, read in COMPARED.items():
-        pairs = [(read(after), read(before)) for after, before in zip(main, other)]
+        pairs = [(read(after), read(before)) for after, before in levels]
         known = [(after, before) for after, before in pairs if after is not None and before is not None]
         if known:
             ratios[name] = ratio_of_rounds([before for _, before in known], [after for after, _ in known])

@@ -92,7 +92,6 @@ class Session:
         """Send a load; failed requests are samples too."""
         self._runs += 1
         arrivals_seed = self._workload.seed + self._runs  # no two runs of a session have the same arrivals
-        start, cpu = clock(), time.process_time()
 
         def look(samples: Sequence[Sample]) -> None:
             if self._observer:
@@ -101,6 +100,7 @@ class Session:
 
         if self._observer:
             self._observer.start()
+        start, cpu = clock(), time.process_time()
         samples = self._generator.run(self._requests, load, arrivals_seed, self._until, look, cancelled)
         return Round(
             samples,

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Iterable
@@ -97,7 +98,8 @@ class FakeServer:
             do_GET = do_POST = do_DELETE = do_HEAD = _serve  # noqa: N815  # the names that the base class looks for
 
         self._server = _Server(("127.0.0.1", 0), Handler)
-        self.host = f"127.0.0.1:{self._server.server_port}"
+        self.port: int = self._server.server_port
+        self.host = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.host}"
 
     def __enter__(self) -> Self:
@@ -108,6 +110,10 @@ class FakeServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def encrypt(self, context: ssl.SSLContext) -> None:
+        """Speak TLS on the connections that come from now on."""
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
 
     def stop(self) -> None:
         """End: hang up on everybody and listen no more."""

@@ -29,16 +29,46 @@ TUNING: dict[str, Any] = {
     ],
     "warnings": ["OLLAMA_NUM_GPU is read by no engine."],
 }
-LOAD = {
-    "requests": 100,
+
+
+def times(p50: float, p95: float) -> dict[str, float]:
+    return {"mean": p50, "p50": p50, "p90": p95, "p95": p95, "p99": p95}
+
+
+LEVEL: dict[str, Any] = {
     "concurrency": 10,
+    "rate": None,
+    "requests": 100,
     "requests_per_second": 1.7,
     "output_tokens_per_second": 54.4,
-    "latency_s": {"p50": 5.5, "p95": 6.25},
-    "ttft_s": {"p95": 5.1},
+    "goodput": 1.25,
+    "intervals": {"requests_per_second": [1.61, 1.82]},
+    "ttft_s": times(4.2, 5.1),
+    "tpot_s": times(0.0514, 0.06),
+    "latency_s": times(5.5, 6.25),
     "errors": {"http_429": 2},
+    "error_examples": {"http_429": "Too Many Requests"},
+    "server": {"cpu_s": 62.4, "cpu_cores": 1.89, "rss_peak_mb": 1240},
 }
-MEASURED = {"benchmark": {"model": "m:1", "max_tokens": 32, "single": None, "load": LOAD}}
+ALONE = {
+    **LEVEL,
+    "concurrency": 1,
+    "requests_per_second": 1.0,
+    "intervals": {"requests_per_second": [None, None]},
+    "latency_s": times(1.0, 1.2),
+    "errors": {},
+    "error_examples": {},
+}
+DOCUMENT: dict[str, Any] = {
+    "model": "m:1",
+    "workload": {"endpoint": "/api/generate", "stream": True, "prompt_set": "chat", "prompts": None, "max_tokens": 32},
+    "settings": None,
+    "single": {"latency_s": 0.51, "ttft_s": 0.09, "tpot_s": 0.01, "output_tokens": 32},
+    "levels": [ALONE, LEVEL],
+    "comparison": None,
+    "gains": None,
+}
+MEASURED = {"benchmark": DOCUMENT}
 
 
 def server(**more: Any) -> dict[str, Any]:
@@ -57,7 +87,7 @@ def test_a_host_that_did_everything_shows_everything() -> None:
         ["a", "1", "4.0", "GiB", "minimal", "1", "0.34.0", "ready", "gemma3:270m", "Q4_K_M", "1.70", "6.25", "s"]
     )
     assert lines[3].split() == ["edge", "(gateway)", "live", "1.70", "6.25", "s"]
-    assert "errors 2 (2 http_429)" in text
+    assert text.count("m:1, /api/generate, prompts chat, up to 32 tokens") == 2
     assert "  OLLAMA_NUM_PARALLEL  1    Below the table." in text
     assert "warning: OLLAMA_NUM_GPU is read by no engine." in text
 
@@ -82,6 +112,65 @@ def test_a_host_of_which_nothing_is_known_is_still_listed() -> None:
 
 def test_columns_that_nothing_fills_are_left_out() -> None:
     assert table(["host", "load"], [["a", ""], ["bb", ""]]) == "host\n----\na\nbb"
+
+
+def test_a_benchmark_shows_its_levels() -> None:
+    lines = fleet_summary({"a": server(ollama_benchmark_result=MEASURED)}, {}).splitlines()
+    start = lines.index("a: m:1, /api/generate, prompts chat, up to 32 tokens")
+    assert lines[start + 1] == "one request alone: latency 0.51 s, TTFT 0.09 s"
+    assert lines[start + 2].split("  ")[0] == "load"
+    assert " ".join(lines[start + 4].split()) == (
+        "1 at a time 1.00 54.4 4.20, 5.10 s 51 ms 1.00, 1.20, 1.20 s 1.25 0 1.89 1240"
+    )
+    assert "10 at a time  1.70 (1.61-1.82)" in lines[start + 5]
+    assert lines[start + 6] == "10 at a time: 2 x http_429 (Too Many Requests)"
+    assert max(map(len, lines)) <= WIDTH
+
+
+def test_what_was_not_measured_is_left_out() -> None:
+    whole = {**LEVEL, "ttft_s": None, "tpot_s": None, "goodput": None, "server": None, "concurrency": None, "rate": 2.5}
+    failed = {**whole, "rate": 50.0, "latency_s": None, "requests_per_second": 0.0}
+    asked = {**DOCUMENT["workload"], "stream": False, "prompts": 7, "prompt_set": None}
+    single = {**DOCUMENT["single"], "ttft_s": None}
+    document = {**DOCUMENT, "levels": [whole, failed], "workload": asked, "single": single}
+    text = fleet_summary({"a": server(ollama_benchmark_result={"benchmark": document})}, {})
+    assert "a: m:1, /api/generate without a stream, 7 own prompts, up to 32 tokens" in text
+    assert "one request alone: latency 0.51 s\n" in text
+    assert "TTFT" not in text
+    assert "50 per second   0.00" in text
+    assert "?, ?, ? s" in text
+
+
+def test_ratios_stand_beside_what_they_are_of() -> None:
+    ratios = {
+        "requests_per_second": {"ratio": 0.98, "low": 0.951, "high": 1.012, "rounds": 9},
+        "ttft_p50_s": {"ratio": None, "low": None, "high": None, "rounds": 9},
+    }
+    compared = [{"concurrency": 10, "rate": None, "ratios": ratios}]
+    document = {**DOCUMENT, "comparison": {"url": "http://direct:11434", "ratios": compared}, "gains": compared}
+    text = fleet_summary({}, {"edge": {"gateway_benchmark_result": {"benchmark": document}}})
+    lines = text.splitlines()
+    for title in ("compared with http://direct:11434", "compared with the baseline"):
+        start = lines.index(f"10 at a time, {title}:")
+        assert lines[start + 1].split() == ["requests", "per", "second", "x", "0.98", "(0.95-1.01)"]
+        assert lines[start + 2].split() == ["ttft", "p50", "s", "x", "?", "(?-?)"]
+
+
+def test_the_guides_expectations_stand_beside_what_came_of_them() -> None:
+    settings = {"environment": {"OLLAMA_NUM_PARALLEL": "2"}, "runner": {"slots": 2}}
+    two = {**LEVEL, "concurrency": 2, "requests_per_second": 1.4, "latency_s": times(1.4, 1.5)}
+    document = {**DOCUMENT, "settings": settings, "levels": [ALONE, two, LEVEL]}
+    lines = fleet_summary({"a": server(ollama_benchmark_result={"benchmark": document})}, {}).splitlines()
+    start = lines.index("what the guide expects of parallel requests, and what came of it here (2 slots):")
+    assert " ".join(lines[start + 3].split()) == (
+        "2 +5-10 % +40 % +80-90 % +40 % throughput 40 points below, latency 30 points above"
+    )
+    assert lines[start + 5].split() == ["8", "+20-30", "%", "+250-300", "%", "not", "measured"]
+    assert max(map(len, lines)) <= WIDTH
+
+
+def test_without_the_number_of_slots_the_guide_has_nothing_to_say() -> None:
+    assert "guide" not in fleet_summary({"a": server(ollama_benchmark_result=MEASURED)}, {})
 
 
 PLAN: dict[str, Any] = {

@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import math
+import ssl
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,10 @@ from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.prompts im
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.protocol import Target
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.sample import Sample
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.wire import Connection
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from fake_http import Answer, Stream
 from hypothesis import given
 from hypothesis import strategies as st
@@ -219,6 +226,56 @@ def test_a_connection_that_the_server_has_closed_meanwhile_is_no_failure(server:
         server.hang_up()
         samples = generator.run(asked(), Load(2, requests=4))
     assert [sample.failure for sample in samples] == [None] * 4
+
+
+@pytest.fixture
+def certified(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Puts TLS in front of the server, by a certificate for a name that this process trusts; returns its address."""
+
+    def certify(name: str) -> str:
+        key = ec.generate_private_key(ec.SECP256R1())
+        who = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder(
+                who, who, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1)
+            )
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        plain = serialization.PrivateFormat.PKCS8
+        (tmp_path / "key.pem").write_bytes(
+            key.private_bytes(serialization.Encoding.PEM, plain, serialization.NoEncryption())
+        )
+        (tmp_path / "certificate.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
+        server.encrypt(context)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+        return f"https://localhost:{server.port}"
+
+    return certify
+
+
+def test_tls(server: Any, certified: Callable[[str], str]) -> None:
+    """Also an answer of several records, and a request that is larger than what a socket takes at once."""
+    url = certified("localhost")
+    server.reply = lambda body: Stream([{"response": "x" * 40_000}, {"response": "b"}, {"done": True, "eval_count": 9}])
+    long = Workload(1, prompts=("word " * 1_000_000,))
+    with LoadGenerator(Target(url, "m", timeout=SECONDS * 4)) as generator:
+        samples = generator.run(asked(), Load(3, requests=9))
+        [large] = generator.run(long.requests(), Load(1, requests=1))
+    assert [(sample.failure, len(sample.arrivals), sample.output_tokens) for sample in samples] == [(None, 2, 9)] * 9
+    assert large.failure is None
+    assert len(server.bodies[-1]["prompt"]) == 5_000_000
+
+
+def test_a_certificate_for_another_name(server: Any, certified: Callable[[str], str]) -> None:
+    [sample] = send(certified("elsewhere.example.org"))
+    assert failure_of(sample)[0] == "unreachable"
+    assert "certificate verify failed" in failure_of(sample)[1]
+    assert server.bodies == []
 
 
 def test_an_answer_without_a_length_ends_with_its_connection(server: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import median
 
@@ -314,11 +314,12 @@ def test_bounds_by_rank(count: int, percent: int, low: float | None, high: float
 @pytest.mark.parametrize("shape", ["lognormal", "pareto", "two values"])
 def test_bounds_of_a_percentile_hold_for_any_shape(shape: str, percent: int) -> None:
     draw = simulation.dice(1)
-    make = {
+    shapes: dict[str, Callable[[], float]] = {
         "lognormal": lambda: draw.lognormvariate(0, 1),
         "pareto": lambda: draw.paretovariate(1.1),
         "two values": lambda: 1.0 if draw.random() < 0.7 else 9.0,
-    }[shape]
+    }
+    make = shapes[shape]
     truth = {
         "lognormal": {50: 1.0, 95: math.exp(1.6448536)},
         "pareto": {50: 2 ** (1 / 1.1), 95: 20 ** (1 / 1.1)},
