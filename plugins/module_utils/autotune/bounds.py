@@ -114,7 +114,9 @@ class Situation:
             parallel = (current.parallel,)
         if KV_TYPE in explicit:
             kv_types = (current.kv_type,)
-        if self.engine.threads_variable in explicit or (self.engine.threads_variable and "num_thread" in self.parameters):
+        if self.engine.threads_variable in explicit or (
+            self.engine.threads_variable and "num_thread" in self.parameters
+        ):
             threads = (current.threads,)  # the model's own parameter wins over the variable
         batches = tuple(sorted(values("batch", wish.batches, MAX_BATCH))) if wish.batches else ()
         return Space(

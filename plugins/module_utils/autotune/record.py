@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
 
@@ -108,6 +108,14 @@ def of_hardware(hardware: Hardware) -> dict[str, Any]:
     }
 
 
+def kept(files: Files) -> Record | None:
+    """What the host has kept; None without anything, and where it cannot be read."""
+    try:
+        return Record.parse(files.read(PATH))
+    except InvalidInput:
+        return None
+
+
 def valid(
     files: Files, hardware: Hardware, engine: str | None, weights: Mapping[str, str]
 ) -> tuple[Measured | None, list[str]]:
@@ -121,7 +129,7 @@ def valid(
         return None, []
     try:
         record = Record.parse(text)
-    except OllamaError as error:
+    except InvalidInput as error:
         return None, [str(error)]
     model = record.fingerprint.model
     changed = (
@@ -137,6 +145,5 @@ def valid(
 
 def _same(name: str, before: Any, now: Any) -> bool:
     if name == "memory_mb" and isinstance(before, (int, float)):
-        return abs(before - now) <= SAME_MEMORY * max(before, now)
-    same: bool = before == now
-    return same
+        return bool(abs(before - now) <= SAME_MEMORY * max(before, now))
+    return bool(before == now)

@@ -2,22 +2,19 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Tries settings on the running service of this host, and leaves it as it was.
 
-A trial is a drop-in below ``/run``, which a reboot forgets; a transaction takes it back at the end of the block, and a
-guard where the process does not live to see that.
+A trial is a drop-in below ``/run``, which a reboot forgets; a transaction takes it back at the end of the block, and
+the guard (``guard.py``) where the process does not live to see that.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Callable
 
 from ansible_collections.llmops.ollama.plugins.module_utils import transaction
-from ansible_collections.llmops.ollama.plugins.module_utils.autotune.guard import Guard
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.measurement import Failed, Reading
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.rounds import Rounds
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.setting import Setting
@@ -70,38 +67,35 @@ class Trials:
         self,
         subject: Subject,
         rounds: Rounds,
-        guard: Guard,
         host: Host | None = None,
         folder: str = FOLDER,
         ready: transaction.Ready | None = None,
     ) -> None:
-        self._subject, self._rounds, self._guard, self._host = subject, rounds, guard, host or Host()
+        self._subject, self._rounds, self._host = subject, rounds, host or Host()
         self._path = trial_path(subject.service, folder)
         self._ready = ready or transaction.answers(f"{subject.url}/api/tags")
-        self._stack = contextlib.ExitStack()
         self._transaction: transaction.Transaction
         self._running: tuple[Setting, str] | None = None
         self.watch: Watch = lambda samples: None
 
     def __enter__(self) -> Trials:
         unit = self._host.unit(self._subject.service)
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(self._guard)
-            item = transaction.Item(self._path, _drop_in({}))
-            planned = transaction.plan([item], {}, unit)
-            self._transaction = stack.enter_context(
-                transaction.Transaction(
-                    planned, self._host.systemd, ready=self._ready, ready_timeout=self._subject.ready_timeout
-                )
-            )
+        planned = transaction.plan([transaction.Item(self._path, _drop_in({}))], {}, unit)
+        self._transaction = transaction.Transaction(
+            planned, self._host.systemd, ready=self._ready, ready_timeout=self._subject.ready_timeout
+        )
+        self._transaction.__enter__()
+        try:
             self._transaction.apply()
-            self._stack = stack.pop_all()
+        except BaseException as error:
+            self._transaction.__exit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.__exit__(kind, error, trace)
+        self._transaction.__exit__(kind, error, trace)
 
     def measure(self, setting: Setting, number: int, model: str | None = None) -> Reading | Failed:
         """One measurement; one of the same ``number`` has the same requests. A setting that fails twice has failed."""
@@ -163,15 +157,16 @@ def trial_path(service: str, folder: str = FOLDER) -> str:
     return f"{folder}/{service}.d/{NAME}"
 
 
-def remove_leftover(service: str, host: Host, folder: str = FOLDER) -> bool:
-    """Take back what a run left behind that not even its guard outlived. Whether there was something."""
-    path = Path(trial_path(service, folder))
-    if not path.exists():
-        return False
-    path.unlink(missing_ok=True)
-    host.systemd.daemon_reload()
-    host.systemd.restart(service)
-    return True
+def remove_leftover(service: str, host: Host, ready: transaction.Ready, folder: str = FOLDER) -> None:
+    """Take back what a run left behind that not even its guard outlived. Raises an ``OllamaError``."""
+    path = trial_path(service, folder)
+    unit = host.systemd.show(service)
+    left = transaction.read(path)
+    if left is not None:
+        planned = transaction.plan([transaction.Item(path, None)], {path: left}, unit)
+        with transaction.Transaction(planned, host.systemd, ready=ready) as removal:
+            removal.apply()
+            removal.commit()
 
 
 def _drop_in(environment: Mapping[str, str]) -> transaction.File:
