@@ -29,9 +29,10 @@ class Demand:
             raise InvalidInput(f"concurrency is {concurrency}.", f"Give 1 to {MAX_CONCURRENCY:,}.")
         return cls(Workload(**workload), concurrency, Slo(**slo))
 
-    def requests(self, number: int) -> Iterator[Request]:
+    def requests(self, number: int, max_tokens: int | None = None) -> Iterator[Request]:
         """The requests of a round: others in each, so that no cache of prompts answers them, and the same each time."""
-        return replace(self.workload, seed=self.workload.seed + number).requests()
+        tokens = max_tokens or self.workload.max_tokens
+        return replace(self.workload, seed=self.workload.seed + number, max_tokens=tokens).requests()
 
     def to_dict(self) -> dict[str, Any]:
         """What makes two measurements comparable; the seed does not."""

@@ -19,9 +19,9 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import Unheal
 # Requests of each client in one measurement, at least and at most.
 FEW, MANY = 2, 10
 # The number of the round that is not measured.
-WARM_UP = -1
+WARM_UP, WARM_UP_TOKENS = -1, 2
 # A measurement that takes so many times as long as the first one is cut off: what it measures is clearly worse.
-PATIENCE = 3.0
+PATIENCE = 1.5
 # From this share of failed requests on it is no measurement.
 TOO_MANY_FAILED = 0.5
 
@@ -41,7 +41,7 @@ class Rounds:
         """One request for each slot, so that the first measured ones find everything in memory."""
         with LoadGenerator(target) as generator:
             load = Load(concurrency=slots, requests=slots)
-            _require_answers(generator.run(self._demand.requests(WARM_UP), load))
+            _require_answers(generator.run(self._demand.requests(WARM_UP, WARM_UP_TOKENS), load))
 
     def measure(self, target: Target, slots: int, number: int, watch: Watch) -> Reading:
         """Rounds of the same ``number`` have the same requests. Raises ``Unhealthy`` where too many fail."""

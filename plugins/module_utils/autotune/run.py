@@ -49,6 +49,8 @@ SECONDS_TO_LEAVE = 10.0
 # The share of the time for the search, where quantizations are compared too; how often each of them is measured.
 SEARCH_SHARE = 0.6
 COMPARISONS = 3
+# Seconds after which a line of progress is said again.
+SAY_AGAIN = 10.0
 # The guard takes a trial back after so many times the time that a run may take, if the run hangs.
 OVERDUE = 3.0
 
@@ -83,6 +85,7 @@ class Run:
         self.remarks = [f"{name} is not installed: it is left out." for name in survey.absent]
         self._start = clock()
         self._progress: Progress | None = None
+        self._shown = 0.0
 
     def plan(self, fresh: bool) -> dict[str, Any]:
         """What would be done."""
@@ -137,19 +140,19 @@ class Run:
 
     def _moved_on(self, progress: Progress) -> None:
         self._progress = progress
-        self._show("")
+        self._show()
 
     def _sampled(self, samples: Sequence[Sample]) -> None:
-        self._show(f"{len(samples)} answers")
+        """Say once more how long it takes during a long measurement."""
+        if clock() - self._shown >= SAY_AGAIN:
+            self._show(f"{len(samples)} answers")
 
-    def _show(self, detail: str) -> None:
+    def _show(self, detail: str = "") -> None:
+        self._shown = clock()
         if self._progress is not None:
+            unit = "good requests/s" if self._job.demand.slo else "requests/s"
             left = self._job.limits.seconds - (clock() - self._start)
-            self._say(report.progress_line(self._progress, self._unit, left, detail))
-
-    @property
-    def _unit(self) -> str:
-        return "good requests/s" if self._job.demand.slo else "requests/s"
+            self._say(report.progress_line(self._progress, unit, left, detail))
 
     def holds(self, record: Record | None) -> bool:
         """Whether what was found before holds here and now, for the same workload."""

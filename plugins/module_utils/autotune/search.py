@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Callable
 
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.confirmation import (
@@ -33,7 +34,11 @@ from ansible_collections.llmops.ollama.plugins.module_utils.autotune.measurement
     Trial,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.setting import MAX_SETTINGS, Setting, Space
-from ansible_collections.llmops.ollama.plugins.module_utils.autotune.surrogate import Known, expected_improvement
+from ansible_collections.llmops.ollama.plugins.module_utils.autotune.surrogate import (
+    FLOOR,
+    Known,
+    expected_improvement,
+)
 
 # The gain that is worth a change.
 MIN_GAIN = 0.05
@@ -42,6 +47,8 @@ CLEARLY_WORSE = 3.0
 # One that is so many behind cannot be the best any more.
 OUT_OF_RACE = 2.5
 FIRST_READINGS = 2
+# Of a race, as each change of the setting costs a restart.
+READINGS_AT_ONCE = 2
 MAX_READINGS = 16
 # Settings that differ by less are equals.
 TIE = 0.005
@@ -122,7 +129,9 @@ class _Search:
         self._space, self._current, self._measure, self._limits, self._watch = space, current, measure, limits, watch
         self._trials: dict[Setting, Trial] = {}
         self._counts: dict[Setting, int] = {}
-        self._spent = self._dearest = 0.0
+        self._spent = 0.0
+        self._last: Setting | None = None  # what the server runs with
+        self._costs: dict[bool, list[float]] = {True: [], False: []}  # seconds, with a restart before it and without
         self._timed_out = False
 
     def run(self) -> Found:
@@ -180,7 +189,10 @@ class _Search:
             tired = all(len(trial.readings) >= MAX_READINGS for trial in rivals)
             if len(rivals) < 2 or tired or self._pointless(judge, best):
                 return
-            self._read(min(rivals, key=lambda trial: len(trial.readings)).setting, "racing")
+            behind = min(rivals, key=lambda trial: len(trial.readings)).setting
+            for _ in range(READINGS_AT_ONCE):
+                if self._in_time() and not self._trials[behind].failure:
+                    self._read(behind, "racing")
 
     def _pointless(self, judge: Judge, best: Trial) -> bool:
         """Whether even the best is for certain not enough better than the current setting to be adopted."""
@@ -204,7 +216,9 @@ class _Search:
         """Interleaved rounds of the best and the current setting, and whether the best one is adopted."""
         rounds: list[tuple[Reading, Reading]] = []
         if best == self._current:
-            return rounds, None, False, "No setting was found that is better than the current one."
+            short = " in the time there was" if self._timed_out else ""
+            tried = len(self._trials) - 1
+            return rounds, None, False, f"None of {tried} other settings was better than the current one{short}."
         if self._trials[self._current].failure:
             return rounds, None, True, f"The current setting cannot be used: {self._trials[self._current].failure}"
         least = self._limits.min_gain
@@ -214,7 +228,7 @@ class _Search:
             if settled is not None:
                 bounds = gain(ratios)
                 return rounds, bounds, settled, _verdict(settled, bounds, least, len(ratios))
-            if rounds and self._spent + 2 * self._dearest > self._limits.seconds:
+            if self._spent + self._cost(restarts=1, others=1) > self._limits.seconds:
                 self._timed_out = True
                 bounds = gain(ratios)
                 return rounds, bounds, False, f"The time was up after {len(rounds)} rounds without certainty."
@@ -252,9 +266,10 @@ class _Search:
         ]
 
     def _candidates(self) -> list[Setting]:
-        """What was not tried, is near to what was, and needs less than what failed; the smallest first."""
+        """What was not tried, is near to what was, needs less than what failed, and is not bad; the smallest first."""
         tried = list(self._trials)
         failed = [trial.setting for trial in self._trials.values() if trial.failure]
+        bad = self._bad()
 
         def near(setting: Setting, name: str) -> bool:
             value = getattr(setting, name)
@@ -268,9 +283,27 @@ class _Search:
                 and near(each, "parallel")
                 and near(each, "threads")
                 and not any(each.kv_type == one.kv_type and each.parallel >= one.parallel for one in failed)
+                and not any(getattr(each, name) == value for name, value in bad)
             ),
             key=_size,
         )
+
+    def _bad(self) -> set[tuple[str, object]]:
+        """Values that alone made the difference between a setting that is hardly worth anything and a good one."""
+        judge = self._judge()
+        least = judge.value(self._best()) * math.exp(-FLOOR)
+        good: list[Setting] = []
+        poor: list[Setting] = []
+        for trial in self._trials.values():
+            if not trial.failure:
+                (good if judge.value(trial) > least else poor).append(trial.setting)
+        found: set[tuple[str, object]] = set()
+        for one in poor:
+            for other in good:
+                differing = [name for name, value in one.to_dict().items() if value != getattr(other, name)]
+                if len(differing) == 1:
+                    found.add((differing[0], getattr(one, differing[0])))
+        return found
 
     def _ratios(self, rounds: list[tuple[Reading, Reading]]) -> list[float]:
         met = any(reading.goodput > 0 for pair in rounds for reading in pair)
@@ -282,7 +315,9 @@ class _Search:
         """Measure a setting for the first time: twice, unless once is enough to see that it is not the best."""
         while setting not in self._trials or len(self._trials[setting].readings) < FIRST_READINGS:
             trial = self._read(setting, phase)
-            if trial.failure or not self._in_time() or self._judge().behind(trial, self._best()) > CLEARLY_WORSE:
+            if trial.failure or self._judge().behind(trial, self._best()) > CLEARLY_WORSE:
+                break
+            if setting != self._current and not self._in_time():
                 break
         return self._trials[setting]
 
@@ -303,7 +338,8 @@ class _Search:
         self._counts[setting] = count + 1
         found = self._measure(setting, count)
         self._spent += found.seconds
-        self._dearest = max(self._dearest, found.seconds)
+        self._costs[setting != self._last].append(found.seconds)
+        self._last = setting
         return found
 
     def _report(self, setting: Setting, phase: str) -> None:
@@ -317,9 +353,15 @@ class _Search:
 
     def _in_time(self) -> bool:
         """Whether one more measurement leaves enough time to confirm a winner."""
-        if self._spent + (1 + 2 * LOOKS[0][0]) * self._dearest > self._limits.seconds:
+        rounds = LOOKS[0][0]
+        if self._spent + self._cost(restarts=rounds + 1, others=rounds) > self._limits.seconds:
             self._timed_out = True
         return not self._timed_out
+
+    def _cost(self, restarts: int, others: int) -> float:
+        """Seconds that so many measurements are likely to take."""
+        with_restart, without = (self._costs[fresh] or self._costs[not fresh] for fresh in (True, False))
+        return restarts * median(with_restart) + others * median(without)
 
 
 def _size(setting: Setting) -> tuple[float, int, int]:
