@@ -32,30 +32,12 @@ from ansible_collections.llmops.ollama.plugins.module_utils.tuning import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from model_shapes import LLAMA_8B
 
 GIB = 1024
 
 GEMMA = from_server(json.loads((Path(__file__).parents[2] / "fixtures/models/gemma3-270m-show.json").read_text()))
 
-# Llama 3.1 8B: 32 layers, 8 stored heads of 128 elements. As f16 a token takes 128 KiB of cache, 4096 of them 512 MiB.
-LLAMA_8B = ModelShape(
-    architecture="llama",
-    layers=(Layer(1024, 1024),) * 32,
-    heads=32,
-    embedding=4096,
-    feed_forward=14336,
-    gated=True,
-    vocabulary=128256,
-    merges=280147,
-    window=0,
-    trained_context=131072,
-    weight_bytes=4685 * MIB,
-    embedding_bytes=282 * MIB,
-    tied=False,
-    quantization="Q4_K_M",
-    family="llama",
-    parameters=8030261312,
-)
 LLAMA_8B_F16 = replace(LLAMA_8B, weight_bytes=15317 * MIB, quantization="F16")
 # Llama 3.1 70B: 80 layers; 320 KiB a token.
 LLAMA_70B = replace(
