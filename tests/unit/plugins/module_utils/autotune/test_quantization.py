@@ -26,9 +26,9 @@ def test_the_least_loss_among_the_fastest_is_recommended() -> None:
     advice = advise([F16, Q8_0, Q4_0])
     assert advice.recommended == Q4_0
     assert advice.text == (
-        "m:q4_0 (Q4_0): 3.40 requests/s, 330 MiB, about 5 % loss of quality. m:q8_0 (Q8_0) would be 15% slower, with 50 "
-        "MiB more memory and about 2 % loss of quality. m:f16 (F16) would be 56% slower, with 290 MiB more memory and "
-        "about 0 % loss of quality."
+        "m:q4_0 (Q4_0): 3.40 requests/s, 330 MiB, about 5 % loss of quality."
+        " m:q8_0 (Q8_0) would be 15% slower, with 50 MiB more memory and about 2 % loss of quality."
+        " m:f16 (F16) would be 56% slower, with 290 MiB more memory and about 0 % loss of quality."
     )
     nearly = Variant("m:q8_0", "Q8_0", 3.3, 380, 2.0)
     assert advise([F16, nearly, Q4_0]).recommended == nearly

@@ -39,14 +39,26 @@ BEFORE = {"OLLAMA_NUM_PARALLEL": "1", "LLAMA_ARG_THREADS": "1"}
 CURRENT, OTHER = Setting(1, 1), Setting(2, 1)
 
 
-class Machine(FakeServer, Systemd):
+class Front(FakeServer):
+    """What answers at the service's address and at its runner's."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__()
+        self._machine = machine
+
+    def answer(self, request: str, body: Json) -> Answer | Stream | None:
+        return self._machine.answer(request, body) or super().answer(request, body)
+
+
+class Machine(Systemd):
     """Restarting the service gives it a process with what its files say. ``breaks`` are settings it does not stand.
 
     ``ignores`` are variables that its model does not get, ``dies`` whether a process ends while it is measured.
     """
 
     def __init__(self, root: Path) -> None:
-        FakeServer.__init__(self)
+        super().__init__()
+        self.server = Front(self)
         self.files = FakeHost(root)
         self.folder = str(root / "units")
         self.path = Path(trial_path(SERVICE, self.folder))
@@ -93,7 +105,9 @@ class Machine(FakeServer, Systemd):
         slots = int(environment["OLLAMA_NUM_PARALLEL"])
         self.files.process(pid, environment=environment)
         own = {name: value for name, value in environment.items() if name not in self.ignores}
-        command = f"llama-server --model /m/{BLOB} --port {self.url.rpartition(':')[2]} -np {slots} -c {4096 * slots}"
+        command = (
+            f"llama-server --model /m/{BLOB} --port {self.server.url.rpartition(':')[2]} -np {slots} -c {4096 * slots}"
+        )
         self.files.process(pid + 1, pid, command, own)
 
     # --- HTTP ----------------------------------------------------------------------------------------------------
@@ -113,7 +127,7 @@ class Machine(FakeServer, Systemd):
                 self.dies -= 1
                 self.unit = replace(self.unit, restarts=self.unit.restarts + 1)
             return Stream([{"response": "x"}, {"response": "y"}, {"done": True, "eval_count": 2}])
-        return super().answer(request, body)
+        return None
 
 
 def change(setting: Setting) -> Change:
@@ -125,7 +139,8 @@ def change(setting: Setting) -> Change:
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     monkeypatch.setenv("no_proxy", "*")
-    with Machine(tmp_path) as made:
+    made = Machine(tmp_path)
+    with made.server:
         yield made
 
 
@@ -137,7 +152,7 @@ def host(machine: Machine) -> Host:
 def trials(machine: Machine, host: Host, **subject: Any) -> Trials:
     demand = Demand(Workload(1, max_tokens=8), 2, NO_SLO)
     values = {"engine": Engine.parse("0.34.0"), "change": change, "ready_timeout": 2.0, "request_timeout": 5.0}
-    about = Subject(SERVICE, machine.url, "gemma3:270m", **{**values, **subject})
+    about = Subject(SERVICE, machine.server.url, "gemma3:270m", **{**values, **subject})
     return Trials(about, Rounds(demand, 0.05), host, machine.folder)
 
 
@@ -162,8 +177,8 @@ def test_settings_are_tried_and_taken_back(machine: Machine, host: Host) -> None
 
 def test_rounds_of_the_same_number_ask_the_same(machine: Machine, host: Host) -> None:
     def asked() -> set[str]:
-        prompts = {body["prompt"] for body in machine.bodies if body.get("options", {}).get("num_predict") == 8}
-        machine.bodies.clear()
+        prompts = {body["prompt"] for body in machine.server.bodies if body.get("options", {}).get("num_predict") == 8}
+        machine.server.bodies.clear()
         return prompts
 
     with trials(machine, host) as tried:
@@ -223,7 +238,7 @@ def test_threads_as_an_option_of_the_request(machine: Machine, host: Host) -> No
     # This fake runner is a new one, which says nothing of its threads: that they were wanted is what counts here.
     assert isinstance(found, Failed)
     assert "should with 3" in found.reason or "3 threads" in found.reason
-    asked = [body["options"].get("num_thread") for body in machine.bodies if "options" in body]
+    asked = [body["options"].get("num_thread") for body in machine.server.bodies if "options" in body]
     assert set(asked) == {3}
 
 
