@@ -115,8 +115,8 @@ def plan(
     """Compare what is wanted with what is there.
 
     ``on_change`` (restart or reload) is how the service takes up its files. ``enabled`` is whether it starts at boot;
-    None leaves that as it is. ``written`` is when each present path was last written (s since the epoch): a process that
-    is older than one of its files has not read it, which is what a run that was interrupted leaves behind. Raises
+    None leaves that as it is. ``written`` is when each present path was last written (s since the epoch): a process
+    that is older than one of its files has not read it, which is what a run that was interrupted leaves behind. Raises
     ``InvalidInput``.
     """
     _check_paths(items)
