@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
+import re
 import time
 from dataclasses import replace
 from typing import Callable
 
-from ansible_collections.llmops.ollama.plugins.module_utils.client import Client, Json
+from ansible_collections.llmops.ollama.plugins.module_utils.access import Access
+from ansible_collections.llmops.ollama.plugins.module_utils.client import Client, Json, error_words
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     ChecksumMismatch,
     NoSpace,
@@ -23,7 +26,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.model_name import Mo
 from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import Step
 from ansible_collections.llmops.ollama.plugins.module_utils.model_state import State, installed_models
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import Board
-from ansible_collections.llmops.ollama.plugins.module_utils.registry import Source
+from ansible_collections.llmops.ollama.plugins.module_utils.registry import Source, remedy
 from ansible_collections.llmops.ollama.plugins.module_utils.registry_relay import Route
 from ansible_collections.llmops.ollama.plugins.module_utils.retry import Wait, with_retries
 
@@ -67,12 +70,18 @@ class Puller:
         if step.source is None or step.after is None:
             raise ValueError(f"{step} pulls nothing")
         source, route = step.source, self._route(step.source)
-        with_retries(
-            lambda: self._pull(step, source, route),
-            self.retries,
-            announce=self.board.say,
-            wait=self._wait,
-        )
+
+        def pull() -> None:
+            with_retries(lambda: self._pull(step, source, route), self.retries, self.board.say, self._wait)
+
+        try:
+            pull()
+        except ChecksumMismatch as error:
+            # What an earlier pull had left may be the cause, and is gone now; the second time it is the registry.
+            if not self.retries:
+                raise
+            self.board.say(f"{error.problem} Once more, from the beginning.")
+            pull()
         # A mirror's name may be gone already: a pull of the same model beside this one has given it its own name.
         arrived = self._arrived(step, source, route.name, step.name)
         if route.name.key == step.name.key:
@@ -111,7 +120,7 @@ class Puller:
                     status = str(event.get("status", ""))
                     done = watch.see(event)
                     self.board.say(status) if done is None else self.board.moved(done)
-        except UnexpectedAnswer as error:
+        except (UnexpectedAnswer, Unreachable) as error:
             raise _explained(error, step, source) from error
         if status != "success":
             raise Unreachable(
@@ -143,8 +152,7 @@ class _Watch:
         elif now - self._moved > self._stall_timeout:
             raise Unreachable(
                 f"The pull of {self._name} stood still for {self._stall_timeout:g} s.",
-                f"Check the way from the host to {self._registry}; what has arrived is kept, and the next run goes on "
-                "from there.",
+                _way(self._registry),
                 model=str(self._name),
             )
         digest = event.get("digest")
@@ -154,6 +162,15 @@ class _Watch:
         return sum(self._completed.values())
 
 
+def _way(registry: str) -> str:
+    """What to do where bytes do not come."""
+    return f"Check the way from the host to {registry}; what has arrived is kept, and the next run goes on from there."
+
+
+# What the server says of a registry that refuses: the HTTP status, then its words.
+_STATUS = re.compile(r"(?:pull model manifest: )?([45]\d\d):(.*)", re.DOTALL)
+# It says of a connection that there was none, or none for long.
+_NO_WAY = re.compile(r"dial tcp|no such host|connection re(?:fused|set)|i/o timeout|\bEOF\b|deadline exceeded")
 # Words in the server's error lines, for failures that another try cannot cure.
 _Failure = tuple[str, type[OllamaError], str, dict[str, int]]
 _FINAL: tuple[_Failure, ...] = (
@@ -166,7 +183,8 @@ _FINAL: tuple[_Failure, ...] = (
     (
         "digest mismatch",
         ChecksumMismatch,
-        "The server has thrown the damaged file away: run again. If it repeats, the registry's copy is damaged.",
+        "The registry's copy is damaged, or what an earlier pull had left. The server threw it away: run again. If "
+        "it repeats, have the registry's copy replaced.",
         {},
     ),
     (
@@ -188,6 +206,12 @@ _FINAL: tuple[_Failure, ...] = (
         {"status": 401},
     ),
     (
+        "realm host",
+        UnexpectedAnswer,
+        "The registry wants a login: the model is private, or its name is wrong.",
+        {"status": 401},
+    ),
+    (
         "requires a newer version of Ollama",
         UnexpectedAnswer,
         "Install a newer Ollama on this host, or choose another model.",
@@ -202,13 +226,25 @@ _FINAL: tuple[_Failure, ...] = (
 )
 
 
-def _explained(error: UnexpectedAnswer, step: Step, source: Source) -> OllamaError:
-    """An error that the server reported, with the model it is about and, where it is known, the remedy."""
+def _explained(error: UnexpectedAnswer | Unreachable, step: Step, source: Source) -> OllamaError:
+    """What ended a pull, with the model and the registry it is about and, where it is known, the remedy."""
+    if "model" in error.details:  # the watch has said all of it
+        return error
     reported = error.details.get("reported") or error.problem.rstrip(".")
-    problem = f"The pull of {step.name} from {source.registry} failed: {reported}."
-    details = {**error.details, "model": str(step.name), "registry": source.registry}
+    pull, registry = f"The pull of {step.name} from {source.registry}", source.registry
+    problem = f"{pull} failed: {reported}."
+    details = {**error.details, "model": str(step.name), "registry": registry}
     details.pop("reported", None)  # the message has it
-    for words, kind, remedy, more in _FINAL:
+    if isinstance(error, Unreachable):
+        return Unreachable(f"{pull} was interrupted: {error.problem}", f"{error.remedy} {_way(registry)}", **details)
+    for words, kind, advice, more in _FINAL:
         if words in reported:
-            return kind(problem, remedy, **{**details, **more})
-    return UnexpectedAnswer(problem, error.remedy or "Look at the server's log for the cause.", **details)
+            return kind(problem, advice, **{**details, **more})
+    refused = _STATUS.match(reported)
+    if refused:
+        status = int(refused[1])
+        why = error_words(refused[2], http.client.responses.get(status, "no reason given"))
+        problem = f"{pull} failed: the registry answered {status}: {why}."
+        return UnexpectedAnswer(problem, remedy(registry, status, Access()), **{**details, "status": status})
+    advice = _way(registry) if _NO_WAY.search(reported) else "Look at the server's log for the cause."
+    return UnexpectedAnswer(problem, error.remedy or advice, **details)

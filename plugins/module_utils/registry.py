@@ -248,11 +248,20 @@ class Registry:
                 registry=source.registry,
             )
             raise failure from error
-        raise _refusal(source, response.status_code, message, self.access)
+        raise _refusal(source, path, response.status_code, message, self.access)
 
 
-def _refusal(source: Source, status: int, message: str, access: Access) -> NotFound | UnexpectedAnswer:
+def _refusal(source: Source, path: str, status: int, message: str, access: Access) -> NotFound | UnexpectedAnswer:
     name, registry = source.asked_for, source.registry
+    kind, _, digest = path.partition("/")
+    if status == http.client.NOT_FOUND and kind == "blobs":
+        return NotFound(
+            f"The registry {registry} has the model {name}, but not its file {digest}.",
+            "Its copy of the model is not whole: have it filled again.",
+            registry=registry,
+            model=name,
+            status=status,
+        )
     if status == http.client.NOT_FOUND:
         tags = f"https://ollama.com/library/{source.name.model}/tags lists the tags"
         if registry != DEFAULT_URL:
@@ -264,6 +273,17 @@ def _refusal(source: Source, status: int, message: str, access: Access) -> NotFo
             model=name,
             status=status,
         )
+    return UnexpectedAnswer(
+        f"The registry {registry} answered {status} when asked for {name}: {message}.",
+        remedy(registry, status, access),
+        registry=registry,
+        model=name,
+        status=status,
+    )
+
+
+def remedy(registry: str, status: int, access: Access) -> str:
+    """What to do about a registry's refusal, an HTTP status."""
     private = "The model is private or its name is wrong: check the namespace and the spelling."
     remedies: dict[int, str] = {
         http.client.UNAUTHORIZED: private if registry == DEFAULT_URL else access.remedy(registry, "registry"),
@@ -272,13 +292,7 @@ def _refusal(source: Source, status: int, message: str, access: Access) -> NotFo
         else "The model is private, its name is wrong, or the registry does not serve this host: look at its log.",
         http.client.TOO_MANY_REQUESTS: "The registry limits its requests: try again later, or pull from a mirror.",
     }
-    return UnexpectedAnswer(
-        f"The registry {registry} answered {status} when asked for {name}: {message}.",
-        remedies.get(status, "Look at the registry's own log, or pull from a mirror."),
-        registry=registry,
-        model=name,
-        status=status,
-    )
+    return remedies.get(status, "Look at the registry's own log, or pull from a mirror.")
 
 
 def _not_a_registry(source: Source, body: bytes) -> UnexpectedAnswer:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from ansible_collections.llmops.ollama.plugins.module_utils.download import Moved
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError, Unhealthy, from_os_error
+from ansible_collections.llmops.ollama.plugins.module_utils.folder import exclusively, make_folder
 from ansible_collections.llmops.ollama.plugins.module_utils.mirror.archive import is_current, pack
 from ansible_collections.llmops.ollama.plugins.module_utils.mirror.layout import (
     LIST,
     LOCK,
     Layout,
     format_list,
-    make_folder,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.mirror.origin import File, Origin
 from ansible_collections.llmops.ollama.plugins.module_utils.mirror.plan import (
@@ -70,7 +70,7 @@ def fill(
     """
     outcome = Outcome()
     try:
-        with _plain_errors(layout), contextlib.nullcontext() if check else layout.exclusively():
+        with _plain_errors(layout), contextlib.nullcontext() if check else exclusively(layout.root, "filling"):
             run = _Run(layout, origin, report, outcome)
             plan = Planner(layout, origin, wanted, report).plan()
             check_space(

@@ -120,7 +120,7 @@ def expectations(rows: Sequence[Expectation]) -> Figure:
 
 def trials(tried: Sequence[Trial]) -> Figure:
     """What each configuration was worth, with its interval of 95 % confidence."""
-    figure, axes = _rows([_trial_name(trial) for trial in tried])
+    figure, axes = _rows(_trial_names(tried))
     for place, trial in enumerate(tried):
         if trial.goodput is None or trial.failure:
             axes.plot(0, place, **_mark("x", SOFT, filled=False), clip_on=False)
@@ -136,10 +136,22 @@ def trials(tried: Sequence[Trial]) -> Figure:
     return figure
 
 
-def _trial_name(trial: Trial) -> str:
-    marks = [word for word, holds in (("best", trial.best), ("before", trial.current)) if holds]
-    marks += ["could not be used"] if trial.failure else []
-    return trial.setting + (f" ({', '.join(marks)})" if marks else "")
+def _trial_names(tried: Sequence[Trial]) -> list[str]:
+    """The configurations in words, without what all of them share."""
+    columns: dict[str, list[Any]] = {
+        "parallel": [trial.parallel for trial in tried],
+        "threads": [trial.threads for trial in tried],
+        "cache": [trial.kv_type for trial in tried],
+        "batch": [trial.batch for trial in tried],
+    }
+    told = {name: values for name, values in columns.items() if name == "parallel" or len(set(values)) > 1}
+    names = []
+    for place, trial in enumerate(tried):
+        words = ", ".join(f"{name} {values[place]}" for name, values in told.items() if values[place])
+        marks = (("best", trial.best), ("before", trial.current), ("failed", bool(trial.failure)))
+        remarks = ", ".join(word for word, holds in marks if holds)
+        names.append(f"{words} ({remarks})" if remarks else words)
+    return names
 
 
 def frontier(variants: Sequence[Variant]) -> Figure:

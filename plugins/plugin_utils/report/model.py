@@ -45,6 +45,7 @@ class Gateway:
     """What is known of one reverse proxy in front of the servers."""
 
     name: str
+    reached: bool = True
     health: Health | None = None
     curves: tuple[Curve, ...] = ()
     absent: tuple[str, ...] = ()
@@ -253,12 +254,6 @@ class Trial:
     failure: str = ""
     best: bool = False
     current: bool = False
-
-    @property
-    def setting(self) -> str:
-        """The configuration in words."""
-        named = (("parallel", self.parallel), ("threads", self.threads), ("cache", self.kv_type), ("batch", self.batch))
-        return ", ".join(f"{name} {value}" for name, value in named if value)
 
 
 @dataclass(frozen=True)

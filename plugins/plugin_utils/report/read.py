@@ -95,7 +95,7 @@ def _host(name: str, variables: HostVars) -> Host:
         diagnosis=_diagnosis(part(variables, "ollama_doctor_result")),
     )
     if host == Host(host.name, version=host.version):
-        return replace(host, reached=False)
+        return Host(host.name, reached=False)
     return replace(host, absent=_absent(host))
 
 
@@ -110,6 +110,8 @@ def _gateway(name: str, variables: HostVars) -> Gateway:
         health=_health(part(variables, "gateway_health_result")),
         curves=_curves(variables, "gateway_benchmark"),
     )
+    if gateway == Gateway(gateway.name):
+        return replace(gateway, reached=False)
     return replace(gateway, absent=_absent(gateway))
 
 

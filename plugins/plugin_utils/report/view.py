@@ -15,7 +15,6 @@ from ansible_collections.llmops.ollama.plugins.plugin_utils.report.model import 
     Expectation,
     Finding,
     Gateway,
-    Health,
     Host,
     Level,
     Memory,
@@ -146,13 +145,16 @@ def headline(report: Report) -> str:
     """The report in a few words."""
     checked = [host.health for host in report.hosts if host.health]
     ill = sum(not health.healthy for health in checked)
+    lost = sum(not host.reached for host in report.hosts)
+    unknown = len(report.hosts) - len(checked) - lost
     servers = count(len(report.hosts), "server")
+    also = [f"{number} not {word}" for number, word in ((lost, "reached"), (unknown, "checked")) if number]
     if ill:
-        return f"{ill} of {servers} {'is' if ill == 1 else 'are'} unhealthy"
+        return ", ".join([f"{ill} of {servers} {'is' if ill == 1 else 'are'} unhealthy", *also])
     if not checked:
-        return f"{servers}, health not checked"
-    if len(checked) < len(report.hosts):
-        return f"{len(checked)} of {servers} healthy, the others not checked"
+        return f"{servers}, {'none reached' if lost == len(report.hosts) else 'health not checked'}"
+    if also:
+        return ", ".join([f"{len(checked)} of {servers} healthy", *also])
     return f"{servers}, all healthy" if len(checked) > 1 else f"{servers}, healthy"
 
 
@@ -168,7 +170,7 @@ def _tiles(report: Report) -> Iterable[Tile]:
     for name, level in [each for each in measured if each[1]][:1]:
         if level:
             yield Tile(name, rate(level.requests_per_second), "requests/s")
-            yield Tile("Latency p95", seconds(level.latency_p95_s), f"s, {level.load}")
+            yield Tile(f"Latency p95, {level.load}", seconds(level.latency_p95_s), "s")
     gains = [more for host in report.hosts if (more := gain(host.curves)) is not None]
     if gains:
         name = f"Gain, median of {len(gains)} servers" if len(gains) > 1 else "Gain"
@@ -215,7 +217,7 @@ def _overview_row(host: Host) -> tuple[str, ...]:
     level = heaviest(host.curves)
     return (
         host.name,
-        _state(host.health),
+        _state(host),
         NOTHING if host.machine is None else f"{host.machine.cpus:g}",
         gib(host.machine.memory_mb if host.machine else None),
         host.profile or NOTHING,
@@ -234,17 +236,16 @@ def _gateway_row(gateway: Gateway) -> tuple[str, ...]:
     level = heaviest(gateway.curves)
     row = dict.fromkeys((name for name, _ in _OVERVIEW), NOTHING)
     row["Host"] = f"{gateway.name} (gateway)"
-    row["Health"] = _state(gateway.health)
+    row["Health"] = _state(gateway)
     row["Requests/s"] = rate(level.requests_per_second if level else None)
     row["p95,\u00a0s"] = seconds(level.latency_p95_s if level else None)
     return tuple(row.values())
 
 
-def _state(health: Health | None) -> str:
+def _state(host: Host | Gateway) -> str:
     """Short enough for a table, and not told by colour."""
-    if health is None:
-        return "not checked"
-    return "✓ healthy" if health.healthy else f"✕ {status(health).words}"
+    found = status(host)
+    return {GOOD: "✓ healthy", BAD: f"✕ {found.words}"}.get(found.kind, found.words)
 
 
 def _model_name(name: str, quantization: str) -> str:
@@ -304,7 +305,7 @@ def _host(key: str, host: Host) -> HostView:
     return HostView(
         key=key,
         host=host,
-        status=status(host.health) if host.reached else Status(UNKNOWN, "not reached in this run"),
+        status=status(host),
         facts=tuple(_facts(host)),
         pictures=tuple(_pictures(key, host)),
         models=_models(host),
@@ -344,13 +345,14 @@ def _models(host: Host) -> Table | None:
 
 def _gateway(key: str, gateway: Gateway) -> GatewayView:
     pictures = (_curves(key, gateway.name, gateway.curves),) if gateway.curves else ()
-    return GatewayView(key, gateway, status(gateway.health), pictures)
+    return GatewayView(key, gateway, status(gateway), pictures)
 
 
-def status(health: Health | None) -> Status:
+def status(host: Host | Gateway) -> Status:
     """Whether a host is well, in words."""
+    health = host.health
     if health is None:
-        return Status(UNKNOWN, "not checked")
+        return Status(UNKNOWN, "not checked" if host.reached else "not reached")
     if health.healthy:
         return Status(GOOD, f"healthy ({health.level})" if health.level else "healthy")
     return Status(BAD, "unhealthy" + (f": {listed(each.name for each in health.failed)}" if health.failed else ""))

@@ -176,10 +176,10 @@ def test_a_broken_pull_is_resumed(desk: Desk, ollama: FakeOllama, fault: str) ->
     ollama.faults = [fault, fault]
     step = desk.step()
     assert desk.puller.install(step) == step.after
-    assert desk.pauses == [1.0, 2.0]
+    assert desk.pauses == [1.0, 4.0]
     assert ollama.log.count("POST /api/pull") == 3
     retries = [line for line in desk.said if "Retry" in line]
-    assert [line.rpartition(". ")[2] for line in retries] == ["Retry 1 of 3 in 1 s.", "Retry 2 of 3 in 2 s."]
+    assert [line.rpartition(". ")[2] for line in retries] == ["Retry 1 of 3 in 1 s.", "Retry 2 of 3 in 4 s."]
     # The last attempt goes on from the half that was there, and that half is not counted as speed.
     resumed = desk.said[desk.said.index(retries[1]) + 2 :]
     assert resumed[0].startswith("gemma3:270m: 49 % of 100.0 MB, 0")
@@ -190,7 +190,7 @@ def test_retries_come_to_an_end(desk: Desk, ollama: FakeOllama) -> None:
     with pytest.raises(Unreachable, match="broke off in the middle"):
         desk.puller.install(desk.step())
     assert ollama.log.count("POST /api/pull") == 4
-    assert desk.pauses == [1.0, 2.0, 5.0]
+    assert desk.pauses == [1.0, 4.0, 10.0]
     assert ollama.models == {}
 
 
@@ -217,10 +217,10 @@ def test_an_answer_that_ends_without_success(desk: Desk, ollama: FakeOllama) -> 
     ("line", "kind", "remedy"),
     [
         ("write /models/blobs/sha256-aa-partial: no space left on device", NoSpace, "Free some space"),
-        ("digest mismatch, file must be downloaded again: want a, got b", ChecksumMismatch, "run again"),
         ("pull model manifest: file does not exist", NotFound, "Check the spelling"),
         ("http: no Location header in response", UnexpectedAnswer, "A mirror must answer"),
         ("unauthorized: access denied", UnexpectedAnswer, "The model is private"),
+        ('realm host "" does not match original host "edge:5001"', UnexpectedAnswer, "wants a login"),
         ("pull model manifest: 412: \n\nThe model you are attempting to pull requires a newer version of Ollama.\n",
          UnexpectedAnswer, "Install a newer Ollama"),
         ('Get "https://edge/v2/": http: server gave HTTP response to HTTPS client', UnexpectedAnswer, "plain http"),
@@ -238,6 +238,39 @@ def test_final_errors(desk: Desk, ollama: FakeOllama, line: str, kind: type[Olla
     assert ollama.models == {}
 
 
+@pytest.mark.parametrize(
+    ("line", "status", "words", "remedy"),
+    [
+        ("403: ", 403, "the registry answered 403: Forbidden.", "does not serve this host"),
+        ("pull model manifest: 429: slow down", 429, "the registry answered 429: slow down.", "try again later"),
+        ("500: <html><h1>Oh no</h1></html>", 500, "the registry answered 500: Oh no.", "registry's own log"),
+    ],
+)
+def test_a_registry_that_refuses_the_server(
+    desk: Desk, ollama: FakeOllama, line: str, status: int, words: str, remedy: str
+) -> None:
+    desk.puller.retries = 0
+    ollama.faults = [line]
+    with pytest.raises(UnexpectedAnswer) as caught:
+        desk.puller.install(desk.step())
+    assert caught.value.problem == f"The pull of gemma3:270m from {ollama.registry.url} failed: {words}"
+    assert remedy in caught.value.remedy
+    assert caught.value.details["status"] == status
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["break", "max retries exceeded: EOF", 'Head "http://edge/": read tcp 10.0.0.1:2->10.0.0.2:5001: connection reset'],
+)
+def test_a_registry_that_does_not_answer_the_server(desk: Desk, ollama: FakeOllama, fault: str) -> None:
+    desk.puller.retries = 0
+    ollama.faults = [fault]
+    with pytest.raises(OllamaError) as caught:
+        desk.puller.install(desk.step())
+    assert caught.value.problem.startswith(f"The pull of gemma3:270m from {ollama.registry.url} ")
+    assert f"Check the way from the host to {ollama.registry.url}" in caught.value.remedy
+
+
 def test_a_server_that_refuses_the_request(desk: Desk, ollama: FakeOllama) -> None:
     step = desk.step()
     ollama.queue.append(Answer(400, {"error": "invalid model name"}))
@@ -248,6 +281,25 @@ def test_a_server_that_refuses_the_request(desk: Desk, ollama: FakeOllama) -> No
 
 
 # What is not what was promised
+
+
+def test_a_damaged_file_is_pulled_once_more(desk: Desk, ollama: FakeOllama) -> None:
+    ollama.faults = ["digest mismatch, file must be downloaded again: want a, got b"]
+    step = desk.step()
+    assert desk.puller.install(step) == step.after
+    assert ollama.log.count("POST /api/pull") == 2
+    assert any("want a, got b. Once more, from the beginning." in line for line in desk.said)
+
+
+@pytest.mark.parametrize(("retries", "pulls"), [(0, 1), (3, 2)])
+def test_a_file_that_stays_damaged(desk: Desk, ollama: FakeOllama, retries: int, pulls: int) -> None:
+    desk.puller.retries = retries
+    ollama.faults = ["digest mismatch, file must be downloaded again: want a, got b"] * 5
+    with pytest.raises(ChecksumMismatch, match=r"want a, got b\. The registry's copy is damaged, or .* run again"):
+        desk.puller.install(desk.step())
+    assert ollama.log.count("POST /api/pull") == pulls
+    assert desk.pauses == []
+    assert ollama.models == {}
 
 
 def test_another_version_from_a_mirror_is_not_given_the_plain_name(

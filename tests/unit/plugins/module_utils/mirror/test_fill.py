@@ -486,6 +486,14 @@ def test_room_is_looked_for_before_the_first_byte(
     run(Wanted(releases=("0.34.0",), architectures=("amd64", "arm64")))
 
 
+def test_an_archive_whose_size_nobody_tells(upstream: FakeMirror, run: Run, root: Path) -> None:
+    upstream.heads = 403  # as an address that is signed for GET alone
+    lines: list[str] = []
+    run(lines=lines)
+    assert lines[0].startswith("1/7 0.34.0 ollama-linux-amd64.tgz: 65.5 kB, ")
+    whole(root)
+
+
 def test_what_an_earlier_run_left_needs_no_more_room(
     upstream: FakeMirror, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

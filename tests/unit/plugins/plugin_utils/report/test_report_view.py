@@ -30,13 +30,18 @@ def test_the_headline_says_what_matters_most() -> None:
     well, ill = {"ollama_health_result": fleet.HEALTH}, {"ollama_health_result": fleet.UNHEALTHY}
     assert seen({"a": well}).headline == "1 server, healthy"
     assert seen({"a": well, "b": well}).headline == "2 servers, all healthy"
-    assert seen({"a": well, "b": ill, "c": {}}).headline == "1 of 3 servers is unhealthy"
-    assert seen({"a": well, "b": {}}).headline == "1 of 2 servers healthy, the others not checked"
-    assert seen({"a": {}}).headline == "1 server, health not checked"
+    planned = {"ollama_tuning": {"profile": "minimal"}}
+    assert seen({"a": well, "b": ill}).headline == "1 of 2 servers is unhealthy"
+    assert seen({"a": ill, "b": ill, "c": {}, "d": planned}).headline == (
+        "2 of 4 servers are unhealthy, 1 not reached, 1 not checked"
+    )
+    assert seen({"a": well, "b": {}}).headline == "1 of 2 servers healthy, 1 not reached"
+    assert seen({"a": planned}).headline == "1 server, health not checked"
+    assert seen({"a": {}, "b": {}}).headline == "2 servers, none reached"
 
 
 def test_what_a_run_did_not_find_out_is_said() -> None:
-    assert host().reached is False
+    assert host(ollama_version="0.34.0") == Host("a", reached=False)
     tuned = host(ollama_tuning=fleet.tuning(fleet.MACHINES["llm5.example.org"]))
     assert tuned.reached
     assert [each.split(" (")[0] for each in tuned.absent] == [
@@ -147,7 +152,7 @@ def test_a_search_is_told_with_its_evidence() -> None:
     assert (found.model, found.concurrency, found.slo) == ("gemma3:270m", 10, ("latency at most 10 s",))
     assert [found.gain, found.gain_low, found.gain_high] == pytest.approx([59.7, 51.2, 68.9])
     assert found.adopted is True
-    assert [trial.setting for trial in found.trials if trial.current] == ["parallel 1, threads 1, cache f16"]
+    assert [(trial.parallel, trial.threads) for trial in found.trials if trial.current] == [(1, 1)]
     [best] = [trial for trial in found.trials if trial.best]
     assert (best.parallel, best.goodput, best.goodput_low) == (8, 3.21, 3.10)
     assert [trial.failure for trial in found.trials if trial.goodput is None] == ["The server was not up within 120 s."]
