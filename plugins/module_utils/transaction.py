@@ -110,15 +110,16 @@ def plan(
     unit: Unit,
     *,
     on_change: str = "restart",
-    enabled: bool = True,
+    enabled: bool | None = True,
     written: Mapping[str, float] | None = None,
     reads: Iterable[str] = (),
 ) -> Plan:
     """Compare what is wanted with what is there.
 
-    ``on_change`` (restart or reload) is how the service takes up its files. ``written`` is when each present path was
-    last written (s since the epoch): a process that is older than one of its files has not read it, which is what a run
-    that was interrupted leaves behind. ``reads`` are paths of others that it reads, too. Raises ``InvalidInput``.
+    ``on_change`` (restart or reload) is how the service takes up its files. ``enabled`` is whether it starts at boot;
+    None leaves that as it is. ``written`` is when each present path was last written (s since the epoch): a process
+    that is older than one of its files has not read it, which is what a run that was interrupted leaves behind.
+    ``reads`` are paths of others that it reads, too. Raises ``InvalidInput``.
     """
     _check_paths(items)
     changes = []
@@ -141,8 +142,8 @@ def plan(
         changes=tuple(changes),
         action=action,
         reason=reason,
-        enable=enabled and unit.file_state in ("", "disabled", "enabled-runtime"),
-        disable=not enabled and unit.file_state in ("enabled", "enabled-runtime"),
+        enable=enabled is True and unit.file_state in ("", "disabled", "enabled-runtime"),
+        disable=enabled is False and unit.file_state in ("enabled", "enabled-runtime"),
     )
 
 

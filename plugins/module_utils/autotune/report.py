@@ -117,7 +117,7 @@ def reason(found: Found, demand: Demand, date: str) -> str:
         rate = "no request within the SLO, but nearest to it,"
     text = f"Measured on {date[:10]}: {rate} with {demand.concurrency} at a time"
     if not found.changed:
-        return f"{text}; none of {len(found.trials) - 1} other settings was better for certain."
+        return f"{text}; none of the other {len(found.trials) - 1} settings was better for certain."
     if found.gain is None:
         return f"{text}; {found.current} failed."
     gain = found.gain

@@ -80,7 +80,7 @@ class Trials:
 
     def __enter__(self) -> Trials:
         unit = self._host.unit(self._subject.service)
-        planned = transaction.plan([transaction.Item(self._path, _drop_in({}))], {}, unit)
+        planned = transaction.plan([transaction.Item(self._path, _drop_in({}))], {}, unit, enabled=None)
         self._transaction = transaction.Transaction(
             planned, self._host.systemd, ready=self._ready, ready_timeout=self._subject.ready_timeout
         )
@@ -163,7 +163,7 @@ def remove_leftover(service: str, host: Host, ready: transaction.Ready, folder: 
     unit = host.systemd.show(service)
     left = transaction.read(path)
     if left is not None:
-        planned = transaction.plan([transaction.Item(path, None)], {path: left}, unit)
+        planned = transaction.plan([transaction.Item(path, None)], {path: left}, unit, enabled=None)
         with transaction.Transaction(planned, host.systemd, ready=ready) as removal:
             removal.apply()
             removal.commit()

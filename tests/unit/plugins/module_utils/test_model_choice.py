@@ -21,7 +21,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy
 from ansible_collections.llmops.ollama.plugins.module_utils.tuning import Intent
 from hypothesis import given
 from hypothesis import strategies as st
-from model_shapes import LLAMA_8B
+from shapes import LLAMA_8B
 
 # MiB of weights.
 SIZES = {"fp16": 15317, "q8_0": 8138, "q4_K_M": 4685, "q4_0": 4437}

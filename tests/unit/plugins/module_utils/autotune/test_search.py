@@ -71,7 +71,7 @@ def test_what_is_worth_a_change_can_be_set() -> None:
 def test_nothing_better_says_so() -> None:
     found = find(lambda at: 1 / (at.parallel * at.threads), current=Setting(1, 1))
     assert (found.adopted, found.gain) == (Setting(1, 1), None)
-    assert found.verdict == f"None of {len(found.trials) - 1} other settings was better than the current one."
+    assert found.verdict == f"None of the other {len(found.trials) - 1} settings was better than the current one."
 
 
 def test_a_setting_that_fails_is_left_alone_with_what_needs_more() -> None:
