@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ DOWNLOADS = ".llmops-downloads"
 # Seconds after which nobody is writing a partial file any more; the server's own measure when it starts.
 STALE = 3600.0
 BLOCK = 512  # bytes, of st_blocks
+CHUNK = 1 << 20  # bytes that are read at once
 
 _PARTIAL = re.compile(r"(sha256-[0-9a-f]{64})(-partial.*|\.part)")
 
@@ -86,6 +88,27 @@ def leftovers(models_path: str, wanted: Collection[str], now: float | None = Non
         for digest, files in sorted(groups.items())
         if all(status.st_mtime < latest for _, status in files)
     ]
+
+
+def damaged(models_path: str, digest: str) -> Leftover | None:
+    """A blob (``sha256:…``) that is not what its name says; None where it is, and where it is some model's already.
+
+    The server checks what a pull brought at the pull's end, and believes what was there at its beginning. A pull that
+    broke off between the last byte and the check has left a file that nobody ever looked at.
+    """
+    store = Path(models_path)
+    path = store / "blobs" / _file_name(digest)
+    try:
+        manifests = (each.read_bytes() for each in (store / "manifests").rglob("*") if each.is_file())
+        if any(digest.encode() in manifest for manifest in manifests):
+            return None
+        found = hashlib.sha256()
+        with path.open("rb") as stream:
+            while chunk := stream.read(CHUNK):
+                found.update(chunk)
+        return None if found.hexdigest() == digest.partition(":")[2] else Leftover(digest, (path,), path.stat().st_size)
+    except OSError:  # not on this host, or not for this user
+        return None
 
 
 def _partials(store: Path) -> Iterator[tuple[str, Path, os.stat_result]]:

@@ -23,6 +23,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.model_state import S
 from ansible_collections.llmops.ollama.plugins.module_utils.model_store import (
     Leftover,
     check_space,
+    damaged,
     leftovers,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.model_warm import LOAD_TIMEOUT, warm
@@ -75,6 +76,7 @@ class Work:
     steps: list[Step] = field(default_factory=list)
     choices: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    _looked_at: dict[str, Leftover | None] = field(default_factory=dict)
     _stale: list[Leftover] = field(default_factory=list)
     _removed: list[Leftover] = field(default_factory=list)
     _rows: list[dict[str, Any]] = field(default_factory=list)
@@ -88,7 +90,7 @@ class Work:
             return
 
         def has_blob(digest: str) -> bool:
-            return there and self.client.has_blob(digest)
+            return there and self.client.has_blob(digest) and not self._is_damaged(digest)
 
         planner = Planner(
             installed,
@@ -133,9 +135,15 @@ class Work:
         self.warnings += found.warnings
         return found.definitions
 
+    def _is_damaged(self, digest: str) -> bool:
+        """Whether a broken pull left other bytes under that digest; these go before the server believes them."""
+        if digest not in self._looked_at and self.order.models_path:
+            self._looked_at[digest] = damaged(self.order.models_path, digest)
+        return self._looked_at.get(digest) is not None
+
     def _look_at_store(self, path: str) -> None:
         missing = {blob.digest: blob.size for step in self.steps for blob in step.missing}
-        self._stale = leftovers(path, missing)
+        self._stale = [*leftovers(path, missing), *(each for each in self._looked_at.values() if each)]
         meanwhile = max((step.bytes_meanwhile for step in self.steps), default=0)
         check_space(path, missing, meanwhile - sum(each.size for each in self._stale))
 

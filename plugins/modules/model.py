@@ -88,7 +88,8 @@ options:
     description:
       - Directory of the server's models on the host that the module runs on (C(OLLAMA_MODELS)).
       - If given, the free space there is compared with what is to be pulled before the first byte, downloads of GGUF
-        files arrive there, and partial files of other pulls that nobody has touched for an hour are removed.
+        files arrive there, partial files of other pulls that nobody has touched for an hour are removed, and so are
+        files that a broken pull left with other bytes than their name says, which the server would believe in.
     type: path
   retries:
     description:
@@ -237,7 +238,7 @@ choices:
         Q8_0 is the first of 2 that fits with 2 x 4096 tokens (1210 of 3072 MiB); about 2 % loss, +15 % speed against
         F16.
 freed:
-  description: Bytes of partial files that were removed, or would be.
+  description: Bytes of partial and damaged files that were removed, or would be.
   returned: always
   type: int
 """

@@ -20,10 +20,14 @@ SCHEMA = "llmops.ollama.report/1"
 
 @dataclass(frozen=True)
 class Host:
-    """What is known of one server. ``absent`` names what this run did not find out."""
+    """What is known of one server. ``absent`` names what this run did not find out.
+
+    ``retune`` is how re-tuning it ended: ``set``, ``as before``, ``set back`` or ``lost``; "" where that was not done.
+    """
 
     name: str
     reached: bool = True
+    retune: str = ""
     machine: Machine | None = None
     profile: str = ""
     version: str = ""
@@ -144,7 +148,11 @@ class ModelMemory:
 
 @dataclass(frozen=True)
 class Curve:
-    """One sweep over levels of load. ``label`` is ``before``, ``after``, ``now``, or ``direct`` past a gateway."""
+    """One sweep over levels of load.
+
+    ``label`` is ``now``, or one of two: ``before`` and ``after``, or ``tried`` where that was set back again; or
+    ``direct`` past a gateway.
+    """
 
     label: str
     model: str = ""

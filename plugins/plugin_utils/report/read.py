@@ -47,7 +47,8 @@ from ansible_collections.llmops.ollama.plugins.plugin_utils.report.plain import 
 
 HostVars = Mapping[str, Any]
 
-BEFORE, AFTER, NOW, DIRECT = "before", "after", "now", "direct"
+BEFORE, AFTER, TRIED, NOW, DIRECT = "before", "after", "tried", "now", "direct"
+SET_BACK, LOST = "set back", "lost"
 
 # What may be absent from a report, by the field that is then empty, and which playbook finds it out.
 _SOURCES = {
@@ -77,6 +78,7 @@ def _host(name: str, variables: HostVars) -> Host:
     checked = part(variables, "ollama_health_result")
     host = Host(
         name=text(name),
+        retune=_retune(variables),
         machine=_machine(part(tuning, "hardware")),
         profile=text(tuning.get("profile")),
         version=text(checked.get("version")) or text(variables.get("ollama_version")),
@@ -223,10 +225,19 @@ def _model_memory(each: Mapping[str, Any]) -> ModelMemory:
     )
 
 
+def _retune(variables: HostVars) -> str:
+    """How it ended; one that has only begun did not come back."""
+    outcome = text(variables.get("retune_outcome"))
+    return LOST if outcome == "begun" else outcome
+
+
 def _curves(variables: HostVars, name: str) -> tuple[Curve, ...]:
     """The documents of one or two benchmarks, and what one of them compared with in turns."""
     measured, before = (part(variables, f"{name}_{when}", "benchmark") for when in ("result", "before"))
-    now = _curve(AFTER if parts(before, "levels") else NOW, measured)
+    if not parts(measured, "levels"):
+        measured, before = before, {}
+    changed = TRIED if _retune(variables) == SET_BACK else AFTER
+    now = _curve(changed if parts(before, "levels") else NOW, measured)
     direct = _curve(DIRECT, {**measured, **part(measured, "comparison"), "single": None})
     found = [_curve(BEFORE, before), direct if part(measured, "comparison") else None, now]
     return tuple(curve for curve in found if curve)

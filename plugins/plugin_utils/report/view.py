@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
+from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.expectations import change
 from ansible_collections.llmops.ollama.plugins.plugin_utils.report import charts
 from ansible_collections.llmops.ollama.plugins.plugin_utils.report.model import (
     Curve,
@@ -171,7 +172,7 @@ def _tiles(report: Report) -> Iterable[Tile]:
         if level:
             yield Tile(name, rate(level.requests_per_second), "requests/s")
             yield Tile(f"Latency p95, {level.load}", seconds(level.latency_p95_s), "s")
-    gains = [more for host in report.hosts if (more := gain(host.curves)) is not None]
+    gains = [more for host in report.hosts if (more := gain(host)) is not None]
     if gains:
         name = f"Gain, median of {len(gains)} servers" if len(gains) > 1 else "Gain"
         yield Tile(name, percent(median(gains)), "% requests/s")
@@ -201,6 +202,7 @@ _OVERVIEW = (
     ("Requests/s", True),
     ("p95,\u00a0s", True),
     ("Gain,\u00a0%", True),
+    ("Re-tuned", False),
     ("Problems", True),
 )
 
@@ -227,7 +229,8 @@ def _overview_row(host: Host) -> tuple[str, ...]:
         ", ".join(_model_name(model.name, model.quantization) for model in host.models) or NOTHING,
         rate(level.requests_per_second if level else None),
         seconds(level.latency_p95_s if level else None),
-        percent(gain(host.curves)),
+        percent(gain(host)),
+        host.retune or NOTHING,
         NOTHING if not host.diagnosis else str(sum(each.severity == "problem" for each in host.diagnosis.findings)),
     )
 
@@ -270,7 +273,7 @@ def _changes(key: str, hosts: Sequence[Host]) -> Picture:
     rows = []
     for host in hosts:
         before, after = (level.requests_per_second if level else None for level in pair(host.curves))
-        rows.append((host.name, before, after, gain(host.curves)))
+        rows.append((host.name, before, after, gain(host)))
     slowest = min(rows, key=lambda row: row[2] or 0)
     fastest = max(rows, key=lambda row: row[2] or 0)
     changed = any(before is not None for _, before, _, _ in rows)
@@ -370,6 +373,8 @@ def _facts(host: Host) -> Iterable[str]:
         yield f"Ollama {host.version}"
     if host.profile:
         yield f"profile {host.profile}"
+    if host.retune:
+        yield f"re-tuned: {host.retune}"
 
 
 def _pictures(key: str, host: Host) -> Iterable[Picture]:
@@ -378,7 +383,7 @@ def _pictures(key: str, host: Host) -> Iterable[Picture]:
     if host.expectations:
         yield _expectations(key, host.name, host.expectations)
     if host.search:
-        yield _search(key, host.name, host.search)
+        yield _search(key, host.name, host.search, set_back=host.retune == "set back")
     if host.variants:
         yield _variants(key, host.name, host.variants)
     if host.memory and host.memory.models:
@@ -515,13 +520,13 @@ _TRIAL = (
 )
 
 
-def _search(key: str, name: str, search: Search) -> Picture:
+def _search(key: str, name: str, search: Search, set_back: bool) -> Picture:
     numeric = frozenset(range(len(_TRIAL) - 1)) - {_TRIAL.index("KV cache")}
     rows = tuple(map(_trial_row, search.trials))
     return Picture(
         f"{key}-search",
         f"{count(len(search.trials), 'configuration')} tried",
-        _search_words(search),
+        _search_words(search, set_back),
         _without_empty(Table(f"Configurations that were tried, {name}", _TRIAL, rows, numeric)),
         lambda: charts.trials(search.trials),
     )
@@ -548,12 +553,14 @@ def _remark(*remarks: str) -> str:
     return "; ".join(filter(None, remarks)) or NOTHING
 
 
-def _search_words(search: Search) -> str:
+def _search_words(search: Search, set_back: bool) -> str:
     """What was looked for, what came out and why."""
     slo = f" that keep {listed(search.slo)}" if search.slo else ""
     load = f" with {search.concurrency} requests at a time" if search.concurrency else ""
     sentences = [f"Looked for: the most requests per second{slo}{load}.", search.verdict, search.slo_remark]
-    if search.adopted is not None:
+    if set_back:
+        sentences.append("The host was set back: the setting before runs again.")
+    elif search.adopted is not None:
         sentences.append("The best setting was adopted." if search.adopted else "The setting before was kept.")
     sentences += ["The time was up before everything was tried."] if search.timed_out else []
     return " ".join(filter(None, sentences))
@@ -666,14 +673,15 @@ def pair(curves: Sequence[Curve]) -> tuple[Level | None, Level | None]:
     return None, max(after.values(), key=_weight, default=None)
 
 
-def gain(curves: Sequence[Curve]) -> float | None:
-    """By how many percent the requests/s rose; None without a before."""
-    before, after = pair(curves)
-    if not any(curve.label == "before" for curve in curves):
-        return after.gain if after else None
-    if not before or not after or before.requests_per_second <= 0:
+def gain(host: Host) -> float | None:
+    """By how many percent its requests/s rose; None where nothing before is known, or runs again."""
+    labels = [curve.label for curve in host.curves]
+    before, after = pair(host.curves)
+    if "tried" in labels:
         return None
-    return (after.requests_per_second / before.requests_per_second - 1) * 100
+    if "before" not in labels:
+        return after.gain if after else None
+    return change(before.requests_per_second, after.requests_per_second) if before and after else None
 
 
 def heaviest(curves: Sequence[Curve]) -> Level | None:

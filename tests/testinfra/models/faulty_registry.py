@@ -16,6 +16,7 @@ from testinfra.host import Host
 MIRROR = "/srv/ollama-mirror/models"  # the lab's models, read only
 FOLDER = "/srv/faults"
 STORE = f"{FOLDER}/models"
+DAMAGED = f"{FOLDER}/damaged"
 LOG = f"{FOLDER}/access.log"
 UNIT = "faulty-registry"
 SILENT = "silent-registry"
@@ -59,6 +60,12 @@ SITES = {
     # The registry publishes another version after the module looked, and before the server pulls.
     "moving": manifests(STORE, "$seen") + blobs(STORE),
     "other JSON": 'default_type application/json; return 200 \'{"status": "ok", "models": []}\';',
+    # Damaged weights arrive, and the pull breaks off before anybody has looked at them.
+    "broken off": f"""location ~ "WEIGHTS$" {{ add_header Location $request_uri; alias {DAMAGED}; }}
+        location ~ "CONFIGURATION$" {{
+            if ($http_user_agent ~ "^ollama/") {{ return 500; }}
+            alias {STORE}/blobs/sha256-CONFIGURATION;
+        }} {WHOLE}""",
     **{f"manifest: {name}": f"{MANIFEST} {{ {answer} }}" for name, answer in ANSWERS.items()},
     **{f"weights: {name}": f'location ~ "WEIGHTS$" {{ {answer} }} {WHOLE}' for name, answer in ANSWERS.items()},
 }
@@ -104,7 +111,7 @@ manifest = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.docker.
 place = store / "manifests/registry.ollama.ai/library" / name
 place.mkdir(parents=True, exist_ok=True)
 (place / tag).write_bytes(manifest)
-print(json.dumps([hashlib.sha256(manifest).hexdigest(), weights["digest"].partition(":")[2], weights["size"]]))
+print(json.dumps([hashlib.sha256(manifest).hexdigest(), *(each["digest"][7:] for each in (weights, config))]))
 """
 # Takes connections and says nothing.
 LISTEN = "import socket, signal; listener = socket.create_server(('127.0.0.1', 5099), backlog=64); signal.pause()"
@@ -112,11 +119,12 @@ LISTEN = "import socket, signal; listener = socket.create_server(('127.0.0.1', 5
 
 @dataclass(frozen=True)
 class Published:
-    """A model of the registry: its name, its manifest's digest, and its weights' digest (hex) and size in bytes."""
+    """A model of the registry: its name, the hex digests of its manifest and its blobs, its weights' size in bytes."""
 
     name: str
     digest: str
     weights: str
+    configuration: str
     size: int
     seed: int
 
@@ -128,6 +136,10 @@ class Published:
     @property
     def weights_path(self) -> str:
         return f"{STORE}/blobs/sha256-{self.weights}"
+
+    @property
+    def configuration_path(self) -> str:
+        return f"{STORE}/blobs/sha256-{self.configuration}"
 
 
 @dataclass(frozen=True)
@@ -157,12 +169,14 @@ class FaultyRegistry:
         return f"http://{self.name}:{PORTS[site]}"
 
     def build(self) -> None:
+        small = self.small
         rows = [
             f"server {{ listen {PORTS[name]}; location = /login {{ {PAGE} }} {body} }}" for name, body in SITES.items()
         ]
-        servers = "\n".join(rows).replace("WEIGHTS", self.small.weights)
+        servers = "\n".join(rows).replace("WEIGHTS", small.weights).replace("CONFIGURATION", small.configuration)
         text = CONFIGURATION.format(unit=UNIT, folder=FOLDER, log=LOG, servers=servers)
         self.host.check_output(f"printf %%s %s > {FOLDER}/nginx.conf", text)
+        self.host.check_output(f"tr '\\0' '\\1' < {small.weights_path} > {DAMAGED}")
         self.host.check_output(f"systemd-run --collect --unit={SILENT} python3 -c %s", LISTEN)
 
     def remove(self) -> None:
@@ -189,7 +203,7 @@ class FaultyRegistry:
         model, _, tag = name.partition(":")
         command = f"python3 -c %s {STORE} {model} {tag} {size} {seed}"
         printed = self.host.check_output(command, PUBLISH)
-        return Published(name, *json.loads(printed), seed)
+        return Published(name, *json.loads(printed), size, seed)
 
     def forget_requests(self) -> None:
         self.host.check_output(f"truncate --size=0 {LOG}")

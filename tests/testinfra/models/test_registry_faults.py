@@ -20,7 +20,7 @@ WITHOUT_MANIFEST: dict[str, tuple[tuple[str, ...], int]] = {
     "401": (("small:1", "answered 401", "password"), 1),
     "403": (("small:1", "answered 403", "private"), 1),
     "404": (("has no model small:1", "spelling"), 1),
-    "429": (("small:1", "answered 429: slow down", "try again later"), 2),
+    "429": (("small:1", "answered 429", "slow down", "try again later"), 2),
     "500": (("small:1", "answered 500", "registry's own log"), 2),
     "HTML": (("small:1", "not as a registry does", "Welcome to the hotel", "login page"), 1),
     "a redirect to a login page": (("small:1", "not as a registry does", "login page"), 1),
@@ -93,6 +93,7 @@ DAMAGE: dict[str, tuple[str, tuple[str, ...]]] = {
     "weights that were cut off": ("truncate --size=150000 {weights}", ("digest mismatch", "copy is damaged")),
     "weights with one other bit": (FLIP + " {weights}", ("digest mismatch", "copy is damaged")),
     "no weights": ("rm {weights}", ("does not exist", "holds all of its files")),
+    "no configuration": ("rm {configuration}", ("but not its file sha256:", "is not whole")),
     "half a manifest": ("truncate --size=200 {manifest}", ("not as a registry does", "looks like another service")),
     "an empty manifest": ("truncate --size=0 {manifest}", ("not as a registry does", "looks like another service")),
     "a manifest without a size": ("sed --in-place s/size/length/ {manifest}", ("not as a registry does",)),
@@ -104,7 +105,8 @@ def test_a_model_that_is_damaged_at_the_registry(
     registry: FaultyRegistry, fresh: Published, server: OllamaServer, start_module: StartModule, model: str, damage: str
 ) -> None:
     command, words = DAMAGE[damage]
-    registry.host.check_output(command.format(weights=fresh.weights_path, manifest=fresh.manifest_path))
+    places = {name: getattr(fresh, f"{name}_path") for name in ("weights", "configuration", "manifest")}
+    registry.host.check_output(command.format(**places))
     result = start_module(MODULE, impatient(registry, "whole", fresh.name)).result()
     assert result["failed"], result
     for word in (registry.url("whole"), fresh.name, *words):
@@ -132,6 +134,23 @@ def test_an_update_that_is_damaged_leaves_the_old_version(
     assert start_module(MODULE, arguments).result()["models"][0]["action"] == "updated"
     assert server.models()[fresh.name] == update.digest
     assert f"blobs/sha256-{fresh.weights}" not in server.files()
+
+
+def test_damaged_weights_of_a_pull_that_broke_off_are_never_believed(
+    registry: FaultyRegistry, server: OllamaServer, start_module: StartModule
+) -> None:
+    small = registry.small
+    blob = server.host.file(f"{server.store}/blobs/sha256-{small.weights}")
+    result = start_module(MODULE, impatient(registry, "broken off", small.name)).result()
+    assert result["failed"], result
+    assert "answered 500" in result["msg"], result
+    # The server has not checked them, and would not the next time.
+    assert blob.sha256sum != small.weights
+    result = start_module(MODULE, impatient(registry, "whole", small.name, models_path=server.store)).result()
+    assert not result["failed"], result
+    assert result["freed"] == small.size
+    assert server.models()[small.name] == small.digest
+    assert blob.sha256sum == small.weights
 
 
 def test_wrong_sizes_in_a_manifest_let_no_other_bytes_in(

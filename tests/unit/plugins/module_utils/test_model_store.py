@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections import namedtuple
@@ -15,6 +16,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.model_store import (
     DOWNLOADS,
     STALE,
     check_space,
+    damaged,
     free_bytes,
     leftovers,
     missing_bytes,
@@ -80,6 +82,24 @@ def test_a_store_that_does_not_exist_yet(disk: list[Path], tmp_path: Path) -> No
     assert free_bytes(str(tmp_path / "not" / "yet")) == 1_000_000
     assert disk == [tmp_path]
     assert leftovers(str(tmp_path / "not" / "yet"), []) == []
+
+
+def test_a_blob_that_is_not_what_its_name_says(tmp_path: Path) -> None:
+    right = "sha256:" + hashlib.sha256(b"right").hexdigest()
+    blob = tmp_path / "blobs" / right.replace(":", "-")
+    blob.parent.mkdir()
+    assert damaged(str(tmp_path), right) is None  # there is none
+    blob.write_bytes(b"right")
+    assert damaged(str(tmp_path), right) is None
+    blob.write_bytes(b"wrong!")
+    found = damaged(str(tmp_path), right)
+    assert found
+    assert (found.digest, found.paths, found.size) == (right, (blob,), 6)
+    # What a model refers to was checked when that came, and is not read at each run.
+    manifest = tmp_path / "manifests/registry.ollama.ai/library/m/latest"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(f'{{"layers": [{{"digest": "{right}"}}]}}', encoding="utf-8")
+    assert damaged(str(tmp_path), right) is None
 
 
 def test_only_old_partial_files_of_others_are_left_over(tmp_path: Path) -> None:

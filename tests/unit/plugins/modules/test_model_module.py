@@ -417,6 +417,24 @@ def test_leftovers_of_broken_pulls_are_removed(model: Fleet, registry: FakeRegis
     assert model("m", models_path=str(tmp_path))["changed"] is False
 
 
+def test_what_a_broken_pull_left_is_looked_at_before_the_server_believes_it(
+    model: Fleet, ollama: FakeOllama, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    registry.publish("library/m:latest", size=1000)
+    whole = model("m", check=True)["models"][0]["bytes"]
+    digest = next(digest for digest in model("m") and ollama.blobs if digest not in registry.blobs)
+    model("m", state="absent")
+    blob = tmp_path / "blobs" / digest.replace(":", "-")
+    blob.parent.mkdir()
+    blob.write_bytes(b"x" * 500)
+    predicted = model("m", models_path=str(tmp_path), check=True)
+    assert (predicted["freed"], blob.exists()) == (500, True)
+    done = model("m", models_path=str(tmp_path))
+    assert (done["freed"], blob.exists()) == (500, False)
+    assert done["models"][0]["bytes"] == predicted["models"][0]["bytes"] <= whole
+    assert done["models"][0]["bytes"] >= 1000
+
+
 def test_models_are_loaded_and_must_stay(model: Fleet, ollama: FakeOllama, registry: FakeRegistry) -> None:
     registry.publish_file("library/m:latest", b"m")
     registry.publish_file("library/n:latest", b"n")

@@ -74,13 +74,13 @@ def test_before_and_after_are_compared_at_the_heaviest_load_that_both_have() -> 
     found = host(ollama_benchmark_before=fleet.benchmark(before), ollama_benchmark_result=fleet.benchmark(after))
     assert [curve.label for curve in found.curves] == ["before", "after"]
     assert [level.load if level else "" for level in pair(found.curves)] == ["10 at a time", "10 at a time"]
-    assert gain(found.curves) == pytest.approx((3.21 / 2.01 - 1) * 100)
+    assert gain(found) == pytest.approx((3.21 / 2.01 - 1) * 100)
 
 
 def test_without_a_before_there_is_no_gain() -> None:
     found = host(ollama_benchmark_result=fleet.benchmark(fleet.AFTER))
     assert [curve.label for curve in found.curves] == ["now"]
-    assert gain(found.curves) is None
+    assert gain(found) is None
 
 
 def test_the_gain_over_a_saved_baseline_is_the_benchmarks_own() -> None:
@@ -88,7 +88,7 @@ def test_the_gain_over_a_saved_baseline_is_the_benchmarks_own() -> None:
     ratio = {"ratio": 1.6, "low": 1.52, "high": 1.68, "rounds": 1}
     document["benchmark"]["gains"] = [{"concurrency": 10, "rate": None, "ratios": {"requests_per_second": ratio}}]
     found = host(ollama_benchmark_result=document)
-    assert gain(found.curves) == pytest.approx(60)
+    assert gain(found) == pytest.approx(60)
     assert [level.gain_low for level in found.curves[0].levels] == [None, None, pytest.approx(52)]
 
 
@@ -103,12 +103,32 @@ def test_the_guide_is_asked_about_requests_that_have_a_slot_each() -> None:
     assert host(ollama_benchmark_result=fleet.recorded("one-slot")["ollama_benchmark_result"]).expectations == ()
 
 
+def test_a_host_that_was_set_back_gained_nothing() -> None:
+    measured = {
+        "ollama_benchmark_before": fleet.benchmark(fleet.BEFORE),
+        "ollama_benchmark_result": fleet.benchmark(fleet.AFTER),
+    }
+    found = seen({"a": {**measured, "ollama_autotune_result": fleet.autotune(), "retune_outcome": "set back"}, "b": {}})
+    assert [curve.label for curve in found.hosts[0].host.curves] == ["before", "tried"]
+    assert gain(found.hosts[0].host) is None
+    search = next(each for each in found.hosts[0].pictures if each.key == "host-1-search")
+    assert search.words.endswith("The host was set back: the setting before runs again.")
+    assert found.overview.rows[0][found.overview.columns.index("Re-tuned")] == "set back"
+    assert host(retune_outcome="begun").retune == "lost"
+
+
+def test_what_was_measured_before_nothing_changed_is_what_is_now() -> None:
+    found = host(ollama_benchmark_before=fleet.benchmark(fleet.BEFORE), retune_outcome="as before")
+    assert [curve.label for curve in found.curves] == ["now"]
+    assert gain(found) is None
+
+
 def test_a_gateway_beside_its_servers_is_no_gain() -> None:
     document = fleet.benchmark({10: fleet.AFTER[10]})
     document["benchmark"]["comparison"] = {"url": "http://llm1:11434", "levels": [fleet.level(10, fleet.BEFORE[10])]}
     found = seen({"a": {}}, {"edge": {"gateway_benchmark_result": document}})
     assert [curve.label for curve in found.gateways[0].gateway.curves] == ["direct", "now"]
-    assert gain(found.gateways[0].gateway.curves) is None
+    assert "Gain,\u00a0%" not in found.overview.columns
     assert "direct: 2.01\u00a0requests/s" in found.gateways[0].pictures[0].words
 
 
