@@ -50,13 +50,14 @@ class Hosts:
         """Run a playbook of the checkout."""
         run([program("ansible-playbook"), playbook, "-i", str(self.inventory), "-e", json.dumps(variables)])
 
-    def command(self, host: str, name: str, **arguments: Any) -> list[str]:
+    def command(self, host: str, module: str, /, **arguments: Any) -> list[str]:
         """The command line that runs one module on a host."""
-        return [program("ansible"), host, "-i", str(self.inventory), "-m", name, "-a", json.dumps(arguments)]
+        given = ["-a", json.dumps(arguments)] if arguments else []
+        return [program("ansible"), host, "-i", str(self.inventory), "-m", module, *given]
 
-    def module(self, host: str, name: str, **arguments: Any) -> str:
+    def module(self, host: str, module: str, /, **arguments: Any) -> str:
         """Run one module on a host and return what was printed."""
-        return run(self.command(host, name, **arguments))
+        return run(self.command(host, module, **arguments))
 
 
 def program(name: str) -> str:

@@ -28,7 +28,7 @@ HOST, MIRROR = "ollama2", "edge"
 COUNT = 10
 ROUNDS, PULL_ROUNDS = 9, 5
 MAX_SECONDS, MIN_SPEED, MIN_LINES = 1.0, 0.95, 1.0
-BIG, NORMAL = "gemma3:270m-it-fp16", "gemma3:270m-it-q4_K_M"
+BIG, NORMAL = "gemma3:270m-it-fp16", "gemma3:270m-it-q8_0"
 RATE = "16m"  # of each of the server's connections, so that a pull lasts some seconds
 
 # Beside the lab's mirror: ten names for one model, and a slow way to all of them.
@@ -142,7 +142,7 @@ class Models:
     def _model(self, **arguments: object) -> float:
         return self._seconds("llmops.ollama.model", registry=f"http://{MIRROR}:{PORT}", **arguments)
 
-    def _seconds(self, module: str, **arguments: object) -> float:
+    def _seconds(self, module: str, /, **arguments: object) -> float:
         with Stopwatch() as watch:
             self._hosts.module(HOST, module, **arguments)
         return watch.seconds
