@@ -8,7 +8,8 @@ import contextlib
 import http.client
 import json
 import re
-from collections.abc import Generator, Mapping
+import ssl
+from collections.abc import Generator, Iterable, Mapping
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,9 +22,13 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     NotFound,
     UnexpectedAnswer,
     Unreachable,
+    Untrusted,
 )
 
 Json = dict[str, Any]
+
+# The server's words for a model that only embeds.
+NO_GENERATE = "does not support generate"
 
 CONNECT_TIMEOUT = 5.0
 # A socket's timeout has an upper bound; a day is beyond any sensible wait for one byte.
@@ -67,9 +72,9 @@ class Client:
         """Metadata of an installed model: ``details``, ``model_info``, ``capabilities``, ``parameters``."""
         return self._object("POST", "/api/show", {"model": model})
 
-    def embed(self, model: str, text: str) -> None:
-        """Have a text embedded; what comes out is dropped."""
-        self._request("POST", "/api/embed", {"model": model, "input": text}).close()
+    def embed(self, model: str, text: str) -> Json:
+        """Have a text embedded: ``embeddings``, and ``load_duration`` in nanoseconds."""
+        return self._object("POST", "/api/embed", {"model": model, "input": text})
 
     def props(self) -> Json:
         """What a ``llama-server``, not Ollama, says of itself: ``total_slots``, ``default_generation_settings``."""
@@ -82,6 +87,10 @@ class Client:
         except NotFound:
             return False
         return True
+
+    def upload_blob(self, digest: str, chunks: Iterable[bytes]) -> None:
+        """Store bytes as the blob ``sha256:<64 hex>``; the server checks that they are."""
+        self._request("POST", f"/api/blobs/{digest}", data=chunks).close()
 
     def copy(self, source: str, destination: str) -> None:
         """Give an installed model a second name; no bytes are copied."""
@@ -163,10 +172,12 @@ class Client:
         body: Mapping[str, Any] | None = None,
         stream: bool = False,
         timeout: float | None = None,
+        data: Iterable[bytes] | None = None,
     ) -> requests.Response:
         limits = (CONNECT_TIMEOUT, timeout or self.timeout)
+        address = self.url + path
         try:
-            response = self._session.request(method, self.url + path, json=body, stream=stream, timeout=limits)
+            response = self._session.request(method, address, json=body, data=data, stream=stream, timeout=limits)
             if response.ok:
                 return response
             with response:
@@ -222,22 +233,35 @@ def error_words(text: str, reason: str) -> str:
     return " ".join(words.split())[:200].rstrip(".") or reason
 
 
+def no_answer(error: BaseException, problem: str, remedy: str, **details: Any) -> Unreachable | Untrusted:
+    """What a ``requests`` error means: a server out of reach, or one whose certificate does not convince."""
+    if isinstance(_root(error), ssl.SSLCertVerificationError):
+        remedy = "Give the certificate of the authority that signed the server's with ca_path, and use the name in it."
+        return Untrusted(problem, remedy, **details)
+    return Unreachable(problem, remedy, **details)
+
+
 def brief(error: BaseException) -> str:
     """The innermost reason of a ``requests`` error, without the layers of wrapping that say nothing to a user."""
-    inner = error
-    while True:
-        candidates = (getattr(inner, "reason", None), *inner.args[-1:])
-        cause = next((item for item in candidates if isinstance(item, BaseException)), None)
-        if cause is None:
-            break
-        inner = cause
+    inner = _root(error)
     if isinstance(inner, http.client.IncompleteRead):
         return "the connection was closed before the answer was complete"
     if isinstance(inner, http.client.BadStatusLine) and not isinstance(inner, http.client.RemoteDisconnected):
         return f"it does not speak HTTP ({str(inner).strip()})"
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted ({getattr(inner, 'verify_message', inner)})"
     text = str(inner.args[-1] if inner.args else inner)
     system = re.search(r"\[Errno -?\d+\] ([^)]+)", text)
     if system:
         return system.group(1)
     # urllib3 puts the connection object first: "<...HTTPConnection object at 0x...>: " or "HTTPConnectionPool(...): ".
     return re.sub(r"^(<[^>]*>|HTTPS?Connection\w*\([^)]*\)): ", "", text).rstrip(".") or type(inner).__name__
+
+
+def _root(error: BaseException) -> BaseException:
+    while True:
+        candidates = (getattr(error, "reason", None), *error.args[-1:])
+        cause = next((item for item in candidates if isinstance(item, BaseException)), None)
+        if cause is None:
+            return error
+        error = cause

@@ -30,6 +30,10 @@ class Unreachable(OllamaError):
     """A server did not answer: refused, timed out, or its name does not resolve."""
 
 
+class Untrusted(OllamaError):
+    """A server could not prove that it is the one that was meant."""
+
+
 class UnexpectedAnswer(OllamaError):
     """A server answered, but not with what its protocol promises (status, content type, body)."""
 
@@ -48,6 +52,10 @@ class ChecksumMismatch(OllamaError):
 
 class Unhealthy(OllamaError):
     """A service did not reach, or no longer has, the state that was asked for."""
+
+
+class Interrupted(OllamaError):
+    """A signal asked the process to end."""
 
 
 def from_os_error(error: OSError, where: object, remedy: str) -> OllamaError:

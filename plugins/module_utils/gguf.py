@@ -85,6 +85,44 @@ _TENSOR_TYPES[4] = _TENSOR_TYPES[39]
 BLOCKS: dict[str, tuple[int, int]] = {name: (items, size) for name, items, size in _TENSOR_TYPES.values()}
 
 
+# What general.file_type says of a whole file, by number.
+FILE_TYPES: dict[int, str] = {
+    0: "F32",
+    1: "F16",
+    2: "Q4_0",
+    3: "Q4_1",
+    7: "Q8_0",
+    8: "Q5_0",
+    9: "Q5_1",
+    10: "Q2_K",
+    11: "Q3_K_S",
+    12: "Q3_K_M",
+    13: "Q3_K_L",
+    14: "Q4_K_S",
+    15: "Q4_K_M",
+    16: "Q5_K_S",
+    17: "Q5_K_M",
+    18: "Q6_K",
+    19: "IQ2_XXS",
+    20: "IQ2_XS",
+    21: "Q2_K_S",
+    22: "IQ3_XS",
+    23: "IQ3_XXS",
+    24: "IQ1_S",
+    25: "IQ4_NL",
+    26: "IQ3_S",
+    27: "IQ3_M",
+    28: "IQ2_S",
+    29: "IQ2_M",
+    30: "IQ4_XS",
+    31: "IQ1_M",
+    32: "BF16",
+    36: "TQ1_0",
+    37: "TQ2_0",
+    38: "MXFP4",
+}
+
+
 def tensor_bytes(shape: tuple[int, ...], type_name: str) -> int:
     """Bytes of a tensor's data. Raises ``InvalidInput`` for a type that is not known."""
     if type_name.upper() not in BLOCKS:
@@ -116,6 +154,33 @@ class Header:
     tensors: tuple[Tensor, ...]
     lengths: Mapping[str, int] = field(default_factory=dict)
     data_offset: int = 0
+
+    @property
+    def architecture(self) -> str:
+        return str(self.metadata.get("general.architecture") or "")
+
+    @property
+    def quantization(self) -> str:
+        """How most of the weights are stored, for example Q4_K_M; empty where the file does not say."""
+        kind = self.metadata.get("general.file_type")
+        return FILE_TYPES.get(kind, "") if isinstance(kind, int) else ""
+
+    @property
+    def parameters(self) -> int:
+        """Elements of all tensors."""
+        return sum(prod(tensor.shape) for tensor in self.tensors)
+
+    @property
+    def parameter_size(self) -> str:
+        """Their number as Ollama writes it: ``268.10M``, ``8.0B``."""
+        if self.parameters < 10**9:
+            return f"{self.parameters / 1e6:.2f}M"
+        return f"{self.parameters / 1e9:.1f}B" if self.parameters % 10**9 else f"{self.parameters // 10**9}B"
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes that a complete file has at least."""
+        return self.data_offset + max((tensor.offset + tensor.bytes for tensor in self.tensors), default=0)
 
 
 def read_header(source: Source, name: str = "") -> Header:

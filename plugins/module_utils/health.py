@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
+from ansible_collections.llmops.ollama.plugins.module_utils.client import NO_GENERATE, Client
 from ansible_collections.llmops.ollama.plugins.module_utils.effective import Checks, Host, Proof, Wanted
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     NotFound,
@@ -18,15 +18,14 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     Unhealthy,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.loaded_model import Model
+from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition
+from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import LOCK_REMEDY, Lock, drifts, weights_of
 from ansible_collections.llmops.ollama.plugins.module_utils.runner import read_environ
 
 # Each level includes those before it.
 LEVELS = ("live", "ready", "effective")
 # Seconds between two looks at a server that is not healthy yet.
 PAUSE = 0.5
-
-# The server's words for a model that only embeds.
-NO_GENERATE = "does not support generate"
 
 # Where a model is unloaded after each answer, it must stay for as long as the checks look at it.
 UNLOADED_AT_ONCE = ("0", "0s", "0m", "0h")
@@ -78,7 +77,7 @@ class Examination:
 
     ``model`` is the one to load from the level ready on (default: the first that is installed). ``wanted`` is what must
     be in effect: its environment is compared at every level, the rest is proved at the level effective. ``host`` is
-    where ``service`` runs.
+    where ``service`` runs. ``lock`` pins the installed models, of which ``models`` says which this host shall have.
     """
 
     def __init__(
@@ -90,12 +89,16 @@ class Examination:
         service: str = "ollama.service",
         host: Host | None = None,
         clock: Clock = time.monotonic,
+        lock: Lock | None = None,
+        models: Sequence[Definition] | None = None,
     ) -> None:
+        self._lock, self._declared = lock or {}, models
         self._client, self._level, self._model = client, level, model
         self._wanted, self._service, self._host = wanted or Wanted(), service, host or Host()
         self._clock = clock
         self._version = ""
         self._models: list[Installed] = []
+        self._digests: dict[str, str] = {}
 
     def run(self) -> Health:
         """Look once."""
@@ -104,6 +107,8 @@ class Examination:
         generated = False
         if checks[0].ok:  # without it the next ones could only say the same
             checks.append(self._checked("version", self._read_version))
+            if self._lock:
+                checks.append(self._checked("lock", self._compare_lock))
             if self._level != "live":
                 checks.append(self._checked("generate", self._generate))
                 generated = checks[-1].ok
@@ -133,7 +138,9 @@ class Examination:
         return Check(name, ok, detail, round((self._clock() - start) * 1000, 1))
 
     def _api(self) -> str:
-        self._models = [Installed.of_tag(entry) for entry in self._client.tags()]
+        tags = self._client.tags()
+        self._models = [Installed.of_tag(entry) for entry in tags]
+        self._digests = {str(entry["name"]).lower(): str(entry.get("digest") or "") for entry in tags}
         return f"GET {self._client.url}/api/tags answers 200 with {len(self._models)} models"
 
     def _read_version(self) -> str:
@@ -141,6 +148,15 @@ class Examination:
         if not self._version:
             raise Unhealthy(f"{self._client.url}/api/version names no version.", "Check that this is an Ollama server.")
         return self._version
+
+    def _compare_lock(self) -> str:
+        def weights(name: str) -> Sequence[str]:
+            return weights_of(self._client.show(name))
+
+        found = drifts(self._lock, self._digests, weights, self._declared)
+        if found:
+            raise Unhealthy(f"Models drifted from the lock: {'; '.join(map(str, found))}.", LOCK_REMEDY)
+        return "the models are those that the lock pins"
 
     def _generate(self) -> str:
         if not self._model and not self._models:

@@ -147,7 +147,8 @@ class MemoryPlan:
 class Workload:
     """The models that a host shall serve, and factors from real loads by the name of a model's weights.
 
-    ``unknown`` counts declared models that could not be looked up.
+    ``unknown`` counts declared models that could not be looked up. Models of the same weights cannot be in memory
+    together: the server has one process for each file.
     """
 
     models: tuple[Model, ...] = ()
@@ -156,7 +157,8 @@ class Workload:
 
     @property
     def count(self) -> int:
-        return len(self.models) + self.unknown
+        """How many can be in memory together."""
+        return len({model.blob or model.name for model in self.models}) + self.unknown
 
 
 @dataclass(frozen=True)
@@ -214,8 +216,11 @@ class Planner:
         for model, load in zip(self._workload.models, loads):
             calibration = self._workload.calibrations.get(model.blob) or Calibration()
             memories.append(calibration.apply(predict([load], self._engine).models[0]))
-        # The largest ones may come together.
-        order = sorted(range(len(loads)), key=lambda index: -memories[index].peak)[: at.loaded_models]
+        # The largest ones may come together, each file once.
+        by_file: dict[str, int] = {}
+        for index in sorted(range(len(loads)), key=lambda index: -memories[index].peak):
+            by_file.setdefault(self._workload.models[index].blob or self._workload.models[index].name, index)
+        order = list(by_file.values())[: at.loaded_models]
         server = predict([loads[index] for index in order], self._engine).server
         prediction = MemoryPrediction(server, tuple(memories[index] for index in order))
         on_gpu = sum(memory.peak - memory.runtime - memory.growth for memory in prediction.models)

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Union
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
-from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
+from ansible_collections.llmops.ollama.plugins.module_utils.model_name import DEFAULT_TAG, ModelName
 
 Value = Union[bool, int, float, str]
 Parameters = dict[str, Union[Value, list[Value]]]
@@ -20,7 +21,33 @@ KEYS = ("name", "from", "candidates", "gguf", "sha256", "parameters", "system", 
 # Where a model's weights come from; at most one of them is given.
 _ORIGINS = ("from", "candidates", "gguf")
 _PARAMETER = re.compile(r"[a-z][a-z0-9_]*")
+_NUMBER = re.compile(r"[-+]?(\d+|\d*\.\d+|\d+\.)([eE][-+]?\d+)?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+# A candidate that is no name of a model, only another quantization of the one that is defined.
+_QUANTIZATION = re.compile(r"(fp16|f16|bf16|f32|mxfp4|i?q[1-8](_[0-9a-z]{1,3})*)", re.IGNORECASE)
+
+# Parameters of a model that current versions read: to find slips of the pen. Others are passed on.
+KNOWN_PARAMETERS = (
+    "num_ctx",
+    "num_batch",
+    "num_gpu",
+    "num_keep",
+    "num_predict",
+    "num_thread",
+    "main_gpu",
+    "use_mmap",
+    "seed",
+    "stop",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "repeat_last_n",
+    "repeat_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +78,37 @@ class Definition:
         """Whether anything is set over what the weights bring along."""
         return bool(self.parameters) or self.system is not None or self.template is not None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether one of several candidates is still to be chosen."""
+        return len(self.bases) > 1
+
+    def made_of(self, base: ModelName) -> Definition:
+        """The definition with its candidate chosen."""
+        return replace(self, bases=(base,))
+
+    @property
+    def is_download(self) -> bool:
+        """Whether its file comes from an address."""
+        return "://" in self.gguf
+
+    def to_data(self) -> str | dict[str, Any]:
+        """The entry that ``parse`` reads as this definition."""
+        if self.is_plain:
+            return str(self.name)
+        bases = [str(base) for base in self.bases]
+        entry = {
+            "name": str(self.name),
+            "from": bases[0] if len(bases) == 1 and self.bases != (self.name,) else None,
+            "candidates": bases if self.is_open else None,
+            "gguf": self.gguf or None,
+            "sha256": self.sha256 or None,
+            "parameters": dict(self.parameters) or None,
+            "system": self.system,
+            "template": self.template,
+        }
+        return {key: value for key, value in entry.items() if value is not None}
+
     @classmethod
     def parse(cls, entry: Any, place: str = "models") -> Definition:
         """Read a name, or a mapping with ``KEYS``; ``place`` names it in errors. Raises ``InvalidInput``."""
@@ -66,6 +124,9 @@ class Definition:
         texts = {key: _text(given, key, place) for key in ("name", "from", "gguf", "sha256", "system", "template")}
         if not texts["name"]:
             raise _wrong(place, "has no name", "Give the name that the model shall have on the host.")
+        empty = [key for key, text in texts.items() if text == ""]
+        if empty:
+            raise _wrong(place, f"has an empty {empty[0]}", "Leave the key out, or give it a value.")
         origins = [key for key in _ORIGINS if key in given]
         if len(origins) > 1:
             raise _wrong(place, f"has {' and '.join(origins)}", "A model's weights come from one of them.")
@@ -84,15 +145,35 @@ class Definition:
 def definitions(entries: Iterable[Any], place: str = "models") -> list[Definition]:
     """The entries of a list in its order; one that is repeated counts once. Raises ``InvalidInput``.
 
-    Two different definitions of one name are refused.
+    Two different definitions of one name are refused, and so are models that are made of each other.
     """
     found: dict[str, Definition] = {}
     for index, entry in enumerate(entries):
         where = f"{place}[{index}]"
         definition = Definition.parse(entry, where)
-        if found.setdefault(definition.name.key, definition) != definition:
+        before = found.setdefault(definition.name.key, definition)
+        if before != definition and not (before.is_plain and definition.is_plain):
             raise _wrong(where, f"declares {definition.name} a second time, differently", "Leave one of them.")
+    for definition in found.values():
+        _check_ancestors(definition, found, place)
     return list(found.values())
+
+
+def _check_ancestors(definition: Definition, among: Mapping[str, Definition], place: str) -> None:
+    """Refuse a model that is, over others, made of itself."""
+    seen, next_ones = {definition.name.key}, [definition]
+    while next_ones:
+        each = next_ones.pop()
+        for base in each.bases:
+            if base.key == each.name.key:  # the registry's own
+                continue
+            if base.key in seen:
+                raise _wrong(
+                    place, f"has {definition.name}, which is made of itself", "Give one of them other weights."
+                )
+            if base.key in among:
+                seen.add(base.key)
+                next_ones.append(among[base.key])
 
 
 def check_parameters(given: Any, place: str = "parameters") -> Parameters:
@@ -108,8 +189,27 @@ def check_parameters(given: Any, place: str = "parameters") -> Parameters:
             raise InvalidInput(
                 f"{place}: {name} is {value!r}.", "Give a number, a text, true or false, or a list of texts.", key=name
             )
-        checked[name] = value
+        meant = difflib.get_close_matches(str(name), KNOWN_PARAMETERS, n=1, cutoff=0.8)
+        if meant and name not in KNOWN_PARAMETERS:
+            raise InvalidInput(
+                f"{place}: {name} is no parameter of a model.", f"Did you mean {meant[0]}?", key=str(name)
+            )
+        checked[name] = value if name == "stop" else _number(value)
     return checked
+
+
+def _number(value: Any) -> Any:
+    """A text that is a number as that number: templates make text of numbers, and the server takes none for them."""
+    if not isinstance(value, str) or not _NUMBER.fullmatch(value.strip()):
+        return value
+    return int(value) if value.strip().lstrip("+-").isdigit() else float(value)
+
+
+def quantized(name: ModelName, quantization: str) -> ModelName:
+    """A model in another quantization as Ollama's library tags it: ``gemma3:270m-it`` in Q8_0 is ``270m-it-q8_0``."""
+    tag = quantization.lower().replace("_k", "_K")
+    tag = re.sub(r"(?<=_K)_[sml]$", lambda size: size[0].upper(), "fp16" if tag == "f16" else tag)
+    return replace(name, tag=tag if name.tag == DEFAULT_TAG else f"{name.tag}-{tag}")
 
 
 def _bases(given: Mapping[str, Any], name: ModelName, base: str | None, place: str) -> tuple[ModelName, ...]:
@@ -118,9 +218,19 @@ def _bases(given: Mapping[str, Any], name: ModelName, base: str | None, place: s
     if "candidates" not in given:
         return (ModelName.parse(base) if base else name,)
     candidates = given["candidates"]
-    if not isinstance(candidates, Sequence) or isinstance(candidates, str) or not candidates:
-        raise _wrong(place, f"has the candidates {candidates!r}", "List names of models, the best one first.")
-    return tuple({each.key: each for each in (ModelName.parse(str(text)) for text in candidates)}.values())
+    listed = isinstance(candidates, Sequence) and not isinstance(candidates, str)
+    if not listed or not candidates or not all(isinstance(each, str) for each in candidates):
+        raise _wrong(
+            place, f"has the candidates {candidates!r}", "List names of models or quantizations, the best first."
+        )
+    names = (quantized(name, text) if _QUANTIZATION.fullmatch(text) else ModelName.parse(text) for text in candidates)
+    bases: dict[str, ModelName] = {}
+    for each in names:
+        bases.setdefault(each.key, each)
+    if name.key in bases:
+        # Under one name on the host could be either of two models, and nobody could tell which.
+        raise _wrong(place, f"has {name} among its own candidates", "Give the model another name on the host.")
+    return tuple(bases.values())
 
 
 def _checksum(texts: Mapping[str, str | None], place: str) -> str:

@@ -7,18 +7,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Protocol
+from typing import Any, Protocol
 
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
-    InvalidInput,
-    NotFound,
-    OllamaError,
-)
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import NotFound, OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.gguf import read_header
+from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
 from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import ModelShape, from_header, from_server
 
-KEYS = ("name", "gguf")
+# Source of the facts about an installed model.
+SERVER = "server"
+# What an answer from elsewhere needs.
+REQUESTS = "the Python library requests to ask a registry with"
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Model:
     """A model as the memory plan needs it.
 
     ``context`` (tokens) and ``batch`` are parameters of its own, which come before the server's settings. ``blob`` is
-    the name of its weights in a store, ``source`` where all of this is from: server, registry or file.
+    the name of its weights in a store, ``size`` what a store needs for all of it (bytes). ``source`` is where all of
+    this is from: server, registry or file.
     """
 
     name: str
@@ -35,29 +36,7 @@ class Model:
     batch: int | None = None
     blob: str = ""
     source: str = "file"
-
-
-@dataclass(frozen=True)
-class Declared:
-    """One entry of a list of models: the name, and a GGUF file on the host where there is one to look into."""
-
-    name: ModelName
-    gguf: str = ""
-
-    @classmethod
-    def of(cls, entry: Any, place: str = "models") -> Declared:
-        """From a name, or a mapping with ``name`` and perhaps ``gguf``. Raises ``InvalidInput``."""
-        if isinstance(entry, str):
-            return cls(ModelName.parse(entry))
-        if not isinstance(entry, Mapping):
-            raise InvalidInput(
-                f"{place} is {entry!r}.", f"Give a name, or a mapping with {', '.join(KEYS)}.", key=place
-            )
-        unknown = [str(key) for key in entry if key not in KEYS]
-        if unknown or not isinstance(entry.get("name"), str):
-            what = f"unknown key {unknown[0]!r}" if unknown else "name is missing"
-            raise InvalidInput(f"{place}: {what}.", f"Known keys: {', '.join(KEYS)}.", key=place)
-        return cls(ModelName.parse(entry["name"]), str(entry.get("gguf") or ""))
+    size: int = 0
 
 
 class Server(Protocol):
@@ -68,44 +47,87 @@ class Server(Protocol):
     def show(self, model: str) -> dict[str, Any]: ...
 
 
-# What a registry offers under a name. Raises ``OllamaError``, ``NotFound`` where it is nothing.
-Offered = Callable[[ModelName], Model]
+class Remote(Protocol):
+    """What is asked of a registry and of the addresses of files; where it is nothing, ``NotFound`` is raised."""
+
+    def model(self, name: ModelName) -> Model: ...
+
+    def file(self, definition: Definition) -> Model: ...
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of the models that a definition may be made of.
+
+    ``model`` is None where nobody could tell, and ``problem`` says why; ``absent``: because there is no such model.
+    """
+
+    base: ModelName
+    model: Model | None
+    problem: str = ""
+    absent: bool = False
 
 
 class Lookup:
-    """Looks declared models up: at the server, else at the registry; the latter is None where the host cannot ask it.
+    """Looks declared models up: at the server, else where they come from; None where the host cannot ask there.
 
     What cannot be looked up is left out with a warning. A model that is nowhere, and a file that the user named and
     that is no model, raise an ``OllamaError``.
     """
 
-    def __init__(self, server: Server, offered: Offered | None) -> None:
-        self._server, self._offered = server, offered
+    def __init__(self, server: Server, remote: Remote | None) -> None:
+        self._server, self._remote = server, remote
         self._installed: dict[str, Mapping[str, Any]] | None = None
         self.warnings: list[str] = []
 
-    def models(self, declared: Sequence[Declared]) -> tuple[Model, ...]:
-        """The models that could be looked up, in order, each once."""
-        unique = {each.name.key: each for each in declared}
-        return tuple(model for model in map(self._model, unique.values()) if model)
+    def models(self, definitions: Sequence[Definition]) -> tuple[Model, ...]:
+        """The models that could be looked up, in order. Each definition has one base or a file."""
+        return tuple(model for model in map(self._model, definitions) if model)
 
-    def _model(self, declared: Declared) -> Model | None:
-        if declared.gguf:
-            return Model(str(declared.name), from_header(read_header(declared.gguf)))
+    def candidates(self, definition: Definition) -> list[Candidate]:
+        """Each base of a definition, and what it is made of, if anybody can tell."""
+        return [self._candidate(definition, base) for base in definition.bases]
+
+    def _candidate(self, definition: Definition, base: ModelName) -> Candidate:
         try:
-            installed = self._of_server(declared.name)
-            if installed or self._offered:
-                return installed or (self._offered(declared.name) if self._offered else None)
-            self.warnings.append(
-                f"The memory of {declared.name} is not planned for: the host lacks the Python library requests to ask "
-                "a registry with."
-            )
-            return None
+            model = self._defined(replace(definition, bases=(base,)))
+        except NotFound as error:
+            return Candidate(base, None, str(error), absent=True)
+        except OllamaError as error:
+            return Candidate(base, None, str(error))
+        return Candidate(base, model, "" if model else f"The host lacks {REQUESTS}.")
+
+    def _model(self, definition: Definition) -> Model | None:
+        try:
+            model = self._defined(definition)
         except NotFound:
             raise
         except OllamaError as error:
-            self.warnings.append(f"The memory of {declared.name} is not planned for: {error}")
+            if definition.gguf and not definition.is_download:  # the user's own file
+                raise
+            self.warnings.append(f"The memory of {definition.name} is not planned for: {error}")
             return None
+        if model is None:
+            self.warnings.append(f"The memory of {definition.name} is not planned for: the host lacks {REQUESTS}.")
+        return model
+
+    def _defined(self, definition: Definition) -> Model | None:
+        """The model with the parameters of its definition; None where nobody can be asked."""
+        model = self._weights(definition)
+        if model is None:
+            return None
+        own = with_parameters(replace(model, name=str(definition.name)), definition.parameters)
+        return replace(own, context=own.context or model.context, batch=own.batch or model.batch)
+
+    def _weights(self, definition: Definition) -> Model | None:
+        """What the definition's weights are and bring along."""
+        if definition.is_download:
+            there = self._of_server(definition.name)
+            return there or (self._remote.file(definition) if self._remote else None)
+        if definition.gguf:
+            return Model(str(definition.name), from_header(read_header(definition.gguf)))
+        base = definition.bases[0]
+        return self._of_server(base) or (self._remote.model(base) if self._remote else None)
 
     def _of_server(self, name: ModelName) -> Model | None:
         if self._installed is None:
@@ -124,14 +146,15 @@ class Lookup:
             shape = replace(shape, weight_bytes=max(shape.weight_bytes, size))
         parameters = dict(re.findall(r"^(num_ctx|num_batch)\s+(\d+)\s*$", str(show.get("parameters") or ""), re.M))
         blob = re.search(r"^FROM \S*(sha256-[0-9a-f]{64})", str(show.get("modelfile") or ""), re.M)
-        return make_model(name, shape, parameters, blob[1] if blob else "", "server")
+        model = Model(str(name), shape, blob=blob[1] if blob else "", source=SERVER, size=size)
+        return with_parameters(model, parameters)
 
 
-def make_model(name: ModelName, shape: ModelShape, parameters: Mapping[str, Any], blob: str, source: str) -> Model:
+def with_parameters(model: Model, parameters: Mapping[str, Any]) -> Model:
     """A model with those of its parameters that matter for memory."""
 
     def number(key: str) -> int | None:
         value = str(parameters.get(key, ""))
         return int(value) if value.isdigit() and int(value) > 0 else None
 
-    return Model(str(name), shape, number("num_ctx"), number("num_batch"), blob, source)
+    return replace(model, context=number("num_ctx"), batch=number("num_batch"))

@@ -1,46 +1,15 @@
 # Copyright (c) 2026, llmops.ollama contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Parameters that a model has of its own: the only way to some settings, such as num_thread before Ollama 0.30.
-
-A model with parameters added keeps its name and its weights, but its manifest is no longer the registry's. Whether it
-is still current is then decided by its parts.
-"""
+"""What a server shows of a model's parameters and texts, compared with what the model shall have."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Mapping
-from typing import Any, Union
+from typing import Any
 
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
-from ansible_collections.llmops.ollama.plugins.module_utils.registry import Manifest
-
-Value = Union[bool, int, float, str]
-Parameters = dict[str, Union[Value, list[Value]]]
-
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_FROM = re.compile(r"^FROM .*?(sha256-[0-9a-f]{64})\s*$", re.MULTILINE)
-# Parts of a model, by the kind of their layer, whose text the server shows.
-_TEXTS = ("template", "system")
-
-
-def check(given: Mapping[str, Any]) -> Parameters:
-    """Parameters as a user gave them. Raises ``InvalidInput`` for a name or a value that cannot be one."""
-    checked: Parameters = {}
-    for name, value in given.items():
-        values = value if isinstance(value, list) else [value]
-        if not _NAME.fullmatch(str(name)):
-            raise InvalidInput(f"parameters: {name!r} is not a name.", "Write it as in num_ctx.", key=str(name))
-        if not values or not all(isinstance(each, (bool, int, float, str)) for each in values):
-            raise InvalidInput(
-                f"parameters: {name} is {value!r}.",
-                "Give a number, a text, true or false, or a list of texts.",
-                key=name,
-            )
-        checked[name] = value
-    return checked
+from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Value
+from ansible_collections.llmops.ollama.plugins.module_utils.model_recipe import Overlay
 
 
 def of_show(show: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -53,25 +22,14 @@ def of_show(show: Mapping[str, Any]) -> dict[str, list[str]]:
     return found
 
 
-def differing(wanted: Parameters, show: Mapping[str, Any]) -> Parameters:
-    """Those wanted parameters that the model does not have."""
+def lacking(wanted: Overlay, show: Mapping[str, Any]) -> Overlay:
+    """What of an overlay the model that is shown does not have. It may have more."""
     has = of_show(show)
-    return {name: value for name, value in wanted.items() if not _same(value, has.get(name, []))}
-
-
-def same_base(manifest: Manifest, show: Mapping[str, Any]) -> bool:
-    """Whether a model that the server shows was made of what the registry offers: weights, template, system."""
-    weights = {layer.digest.replace(":", "-") for layer in manifest.of_kind("model")}
-    if weights != set(_FROM.findall(str(show.get("modelfile") or ""))) & weights or not weights:
-        return False
-    texts = {layer.digest for layer in manifest.of_kind(*_TEXTS)}
-    shown = {f"sha256:{hashlib.sha256(str(show.get(kind) or '').encode()).hexdigest()}" for kind in _TEXTS}
-    return texts <= shown
-
-
-def text(parameters: Parameters) -> str:
-    """For a person: ``num_ctx=4096 num_thread=2``."""
-    return " ".join(f"{name}={json.dumps(value)}" for name, value in sorted(parameters.items()))
+    return Overlay(
+        {name: value for name, value in wanted.parameters.items() if not _same(value, has.get(name, []))},
+        None if wanted.system == (show.get("system") or "") else wanted.system,
+        None if wanted.template == (show.get("template") or "") else wanted.template,
+    )
 
 
 def _same(value: Value | list[Value], has: list[str]) -> bool:

@@ -1,91 +1,89 @@
 # Copyright (c) 2026, llmops.ollama contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What has to be done so that a server has a model, or no longer has it: decided from digests, before it is done."""
+"""What has to be done so that a server has the declared models: decided from digests, before it is done."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import NoSpace, OllamaError
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
+from ansible_collections.llmops.ollama.plugins.module_utils.gguf_file import GgufFile
+from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition, Parameters
+from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import Lock, check_offer
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
-from ansible_collections.llmops.ollama.plugins.module_utils.model_parameters import Parameters, differing, same_base
-from ansible_collections.llmops.ollama.plugins.module_utils.progress import size_text
-from ansible_collections.llmops.ollama.plugins.module_utils.registry import Layer, Offer, Registry, Source
+from ansible_collections.llmops.ollama.plugins.module_utils.model_parameters import lacking
+from ansible_collections.llmops.ollama.plugins.module_utils.model_recipe import Overlay, Record, same_digest
+from ansible_collections.llmops.ollama.plugins.module_utils.model_state import State
+from ansible_collections.llmops.ollama.plugins.module_utils.registry import Layer, Registry, Source, source_of
 
 
 @dataclass(frozen=True)
-class Model:
-    """A model as ``/api/tags`` describes it: ``digest`` is the sha256 of its manifest, ``size`` is in bytes."""
+class Making:
+    """How a model is made on the server, once its weights are there: of ``base`` or of ``file``, with an overlay.
 
-    digest: str
-    size: int
-    quantization: str
-    family: str
-    parameter_size: str
+    Without an overlay it is a second name of the base. ``recorded`` is false where leftovers of an earlier definition
+    may stay in it, so that it must not count as defined.
+    """
 
-    @classmethod
-    def of_tag(cls, entry: Mapping[str, Any]) -> Model:
-        """An installed model, from its entry in the answer to ``/api/tags``."""
-        details = entry.get("details") or {}
-        return cls(
-            digest=str(entry.get("digest", "")),
-            size=int(entry.get("size", 0)),
-            quantization=str(details.get("quantization_level") or ""),
-            family=str(details.get("family") or ""),
-            parameter_size=str(details.get("parameter_size") or ""),
-        )
-
-    @classmethod
-    def of_offer(cls, offer: Offer) -> Model:
-        """What a model will be once it is pulled."""
-        return cls(offer.manifest.digest, offer.manifest.size, offer.quantization, offer.family, offer.parameter_size)
-
-
-def installed_models(tags: Iterable[Mapping[str, Any]]) -> dict[str, Model]:
-    """The models of ``/api/tags`` by the key of their name (``ModelName.key``)."""
-    return {str(entry.get("name", "")).lower(): Model.of_tag(entry) for entry in tags}
-
-
-def distinct_names(texts: Iterable[str]) -> list[ModelName]:
-    """The names of a list in its order, each model once. Raises ``InvalidInput``."""
-    return list({name.key: name for name in map(ModelName.parse, texts)}.values())
+    base: ModelName
+    overlay: Overlay = field(default_factory=Overlay)
+    file: GgufFile | None = None
+    recorded: bool = True
 
 
 @dataclass(frozen=True)
 class Step:
-    """What happens to one model. ``action`` is ``none``, ``pulled``, ``updated``, ``configured`` or ``removed``.
+    """What happens to one model.
 
-    ``before`` and ``after`` are the model's states, None where it is absent; ``source`` says where a pull gets it and
-    ``missing`` which blobs the server does not have yet. ``parameters`` are set after that. ``warning`` is what the
-    user should know nevertheless.
+    ``action`` is ``none``, ``pulled`` (was not there), ``updated`` (other weights), ``created`` (of another model or a
+    file), ``rebuilt`` (the same weights, defined anew) or ``removed``. ``before`` and ``after`` are the model's states,
+    None where it is absent. ``source`` says where a pull gets it, ``promised`` the digest that it then has, and
+    ``missing`` which blobs the server does not have yet; ``making`` follows. ``warning`` is what the user should know.
     """
 
     name: ModelName
     action: str
-    before: Model | None
-    after: Model | None
+    before: State | None
+    after: State | None
     source: Source | None = None
+    promised: str = ""
     missing: tuple[Layer, ...] = ()
+    making: Making | None = None
     warning: str = ""
-    parameters: Parameters = field(default_factory=dict)
 
     @property
     def changed(self) -> bool:
         return self.action != "none"
 
     @property
-    def bytes_to_pull(self) -> int:
+    def bytes_to_bring(self) -> int:
+        """Bytes that the server does not have yet."""
         return sum(blob.size for blob in self.missing)
 
+    @property
+    def bytes_meanwhile(self) -> int:
+        """Bytes of disk that are needed only meanwhile: the server writes a file anew to check it."""
+        file = self.making.file if self.making and self.missing else None
+        return file.size * (2 if file.is_download else 1) if file else 0
 
-def keep(name: ModelName, model: Model | None) -> Step:
+
+def keep(name: ModelName, state: State | None, warning: str = "") -> Step:
     """Leave a model as it is."""
-    return Step(name, "none", model, model)
+    return Step(name, "none", state, state, warning=warning)
+
+
+def remove(name: ModelName, installed: State | None) -> Step:
+    """Remove a model, if it is there."""
+    return Step(name, "removed", installed, None) if installed else keep(name, None)
+
+
+# Finds out what a definition's file is; for one that a model is already made of, as its record says, without a look
+# into all of it. Raises ``OllamaError``.
+Files = Callable[[Definition, Optional[Record]], GgufFile]
+# The origin in the record of a model that was made of a file.
+OF_FILE = "gguf"
 
 
 @dataclass(frozen=True)
@@ -96,76 +94,148 @@ class Server:
     show: Callable[[str], Mapping[str, Any]] = field(default=lambda name: {})
 
 
-def bring(
-    name: ModelName,
-    installed: Model | None,
-    source: Source,
-    registry: Registry,
-    server: Server,
-    parameters: Parameters | None = None,
-) -> Step:
-    """Have the model that the registry offers now, with these parameters: nothing to do if the installed one is it.
+class Planner:
+    """Plans for one server with its ``installed`` models and one registry at the address ``url``.
 
-    If the registry cannot tell, an installed model is kept at once; for one that is not, the registry is asked again
-    and its error is raised in the end.
+    ``latest``: what the registry offers now is wanted, not only what is installed. ``lock`` says which digests are
+    right. ``parameters`` are for every declared model, under its own.
     """
-    wanted = parameters or {}
-    patient = installed is None
-    try:
-        manifest = registry.manifest(source, patient)
-        if installed and wanted:
-            show = server.show(str(name))
-            if manifest.digest == installed.digest or same_base(manifest, show):
-                return _configure(name, installed, differing(wanted, show))
-        elif installed and manifest.digest == installed.digest:
-            return keep(name, installed)
-        offer = registry.offer(source, manifest, patient)
-    except OllamaError as error:
-        if installed is None:
-            raise
-        step = _configure(name, installed, differing(wanted, server.show(str(name))) if wanted else {})
-        doubt = f"{name} is installed and stays as it is; it could not be compared. {error}"
-        return replace(step, warning=doubt)
-    missing = tuple(blob for blob in dict.fromkeys(manifest.blobs) if not server.has_blob(blob.digest))
-    action = "updated" if installed else "pulled"
-    return Step(name, action, installed, Model.of_offer(offer), source, missing, parameters=wanted)
 
+    def __init__(
+        self,
+        installed: Mapping[str, State],
+        server: Server,
+        registry: Registry,
+        url: str,
+        *,
+        latest: bool = False,
+        lock: Lock | None = None,
+        parameters: Parameters | None = None,
+        files: Files | None = None,
+    ) -> None:
+        self._installed, self._server, self._registry, self._url = installed, server, registry, url
+        self._latest, self._lock, self._parameters = latest, lock or {}, parameters or {}
+        self._files = files
+        self._declared: dict[str, Definition] = {}
+        self._steps: dict[str, Step] = {}
+        self._coming: set[str] = set()  # models may share blobs, and each is brought once
 
-def _configure(name: ModelName, installed: Model, parameters: Parameters) -> Step:
-    """Give an installed model parameters; its digest is known only afterwards."""
-    if not parameters:
-        return keep(name, installed)
-    return Step(name, "configured", installed, replace(installed, digest=""), parameters=parameters)
+    def bring(self, definitions: Sequence[Definition]) -> list[Step]:
+        """Have these models, each with one base or a file. A base comes before what is made of it."""
+        self._declared = {definition.name.key: definition for definition in definitions}
+        for definition in definitions:
+            self._step(definition)
+        return list(self._steps.values())
 
+    def exclude(self) -> list[Step]:
+        """Remove what is installed and neither declared nor a base of what is."""
+        others = {state.name or key: state for key, state in self._installed.items() if key not in self._steps}
+        return [remove(ModelName.parse(name), others[name]) for name in sorted(others)]
 
-def remove(name: ModelName, installed: Model | None) -> Step:
-    """Remove a model, if it is there."""
-    return Step(name, "removed", installed, None) if installed else keep(name, None)
+    def _step(self, definition: Definition) -> Step:
+        key = definition.name.key
+        if key not in self._steps:
+            declared = key in self._declared
+            overlay = Overlay.of(definition, self._parameters) if declared else Overlay()
+            before = self._installed.get(key)
+            if definition.gguf:
+                step = self._of_file(definition, before, overlay)
+            elif definition.bases[0].key == key:
+                step = self._of_registry(definition.name, before, overlay)
+            else:
+                step = self._of_other(definition, before, overlay)
+            self._coming.update(blob.digest for blob in step.missing)
+            self._steps[key] = step
+        return self._steps[key]
 
+    # The registry's model under its own name
 
-def check_space(models_path: str, steps: Iterable[Step]) -> None:
-    """Raise ``NoSpace`` if the file system of ``models_path`` cannot take the blobs that are missing.
+    def _of_registry(self, name: ModelName, before: State | None, overlay: Overlay) -> Step:
+        pin = self._lock.get(name.key)
+        parent = self._parent(name, before)
+        record = Record.of_parent(parent)
+        pristine = before is not None and not parent
+        # The digest of what the registry once gave; unknown where somebody else made the model.
+        has = record.base if record else before.digest if before and pristine else ""
+        right = before is not None and (same_digest(has, pin.digest) if pin else not self._latest)
+        as_defined = record == Record.make(overlay, str(name), has) if overlay else record is None
+        if right and as_defined:
+            return keep(name, before)
+        if right and before and pristine:
+            return self._made(name, before, before, Making(name, overlay))
+        source = source_of(name, self._url)
+        try:
+            manifest = self._registry.manifest(source, patient=before is None)
+            if pin:
+                check_offer(name, source.registry, manifest.digest, pin)
+            if as_defined and same_digest(has, manifest.digest):
+                return keep(name, before)
+            if before and before.digest == manifest.digest:
+                return self._made(name, before, before, Making(name, overlay))
+            offer = self._registry.offer(source, manifest, patient=before is None)
+        except OllamaError as error:
+            if before is None or (pin and not right):
+                raise
+            return self._without_registry(name, before, overlay, error)
+        action = "pulled" if before is None else "rebuilt" if same_digest(has, manifest.digest) else "updated"
+        making = Making(name, overlay) if overlay else None
+        after = replace(State.of_offer(offer), digest="") if making else State.of_offer(offer)
+        return Step(name, action, before, after, source, manifest.digest, self._missing(manifest.blobs), making)
 
-    What an interrupted pull already wrote is not counted again. The directory itself need not exist yet.
-    """
-    missing = {blob.digest: blob.size for step in steps for blob in step.missing}
-    store = Path(models_path)
-    needed = sum(size - _written(store, digest) for digest, size in missing.items())
-    existing = next(folder for folder in (store, *store.parents) if os.path.isdir(folder))  # noqa: PTH112  # no errors
-    free = shutil.disk_usage(existing).free
-    if needed > free:
-        raise NoSpace(
-            f"The models need {size_text(needed)} more in {models_path}, but only {size_text(free)} are free there.",
-            "Free some space, move the model store to a larger file system (OLLAMA_MODELS), or choose smaller models.",
-            needed=needed,
-            free=free,
-            models_path=models_path,
-        )
+    def _without_registry(self, name: ModelName, before: State, overlay: Overlay, error: OllamaError) -> Step:
+        """What can be done with an installed model that cannot be compared: set what it lacks, take nothing away."""
+        left = lacking(overlay, self._server.show(str(name))) if overlay else overlay
+        if left:
+            doubt = f"{name} gets only what it lacks; it could not be compared. {error}"
+            return replace(self._made(name, before, before, Making(name, left, recorded=False)), warning=doubt)
+        return keep(name, before, f"{name} is installed and stays as it is; it could not be compared. {error}")
 
+    # A model of another one
 
-def _written(store: Path, digest: str) -> int:
-    """Bytes on disk of a blob that is being pulled: the file has its final length from the start, but with holes."""
-    try:
-        return (store / "blobs" / f"{digest.replace(':', '-')}-partial").stat().st_blocks * 512
-    except OSError:
-        return 0
+    def _of_other(self, definition: Definition, before: State | None, overlay: Overlay) -> Step:
+        name, base = definition.name, definition.bases[0]
+        of = self._step(self._declared.get(base.key) or Definition(base, (base,))).after
+        if of is None:
+            raise ValueError(f"{base} will not be there")
+        if overlay:
+            record = Record.of_parent(self._parent(name, before))
+            same = record is not None and record == Record.make(overlay, str(base), of.digest)
+        else:
+            same = before is not None and before.digest == of.digest
+        return keep(name, before) if same else self._made(name, before, of, Making(base, overlay))
+
+    # A model of a file
+
+    def _of_file(self, definition: Definition, before: State | None, overlay: Overlay) -> Step:
+        name = definition.name
+        record = Record.of_parent(self._parent(name, before))
+        if self._files is None:
+            raise ValueError("nobody can look at files")
+        file = self._files(definition, record)
+        if before and record == Record.make(overlay, OF_FILE, file.sha256, file.fingerprint):
+            return keep(name, before)
+        if before and record and record.is_of(file.sha256):
+            # The server may have rewritten the file; what it made of it is as good, and is there.
+            return self._made(name, before, before, Making(name, overlay, file))
+        header = file.header
+        after = State("", file.size, "", "", "")
+        if header:
+            after = State("", file.size, header.quantization, header.architecture, header.parameter_size)
+        missing = self._missing([Layer(f"sha256:{file.sha256}", file.size, "model")])
+        action = "updated" if before else "created"
+        return Step(name, action, before, after, missing=missing, making=Making(name, overlay, file))
+
+    @staticmethod
+    def _made(name: ModelName, before: State | None, of: State, making: Making) -> Step:
+        """Make a model of what is there by then; the digest of one with an overlay is known only afterwards."""
+        after = of if making.base.key != name.key and not making.overlay else replace(of, digest="")
+        return Step(name, "rebuilt" if before else "created", before, after, making=making)
+
+    def _parent(self, name: ModelName, before: State | None) -> str:
+        if before is None or before.parent is not None:
+            return before.parent or "" if before else ""
+        return str((self._server.show(str(name)).get("details") or {}).get("parent_model") or "")
+
+    def _missing(self, blobs: Iterable[Layer]) -> tuple[Layer, ...]:
+        new = [blob for blob in dict.fromkeys(blobs) if blob.digest not in self._coming]
+        return tuple(blob for blob in new if not self._server.has_blob(blob.digest))

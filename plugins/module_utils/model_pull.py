@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
+import re
 import time
 from dataclasses import replace
 from typing import Callable
 
-from ansible_collections.llmops.ollama.plugins.module_utils.client import Client, Json
+from ansible_collections.llmops.ollama.plugins.module_utils.access import Access
+from ansible_collections.llmops.ollama.plugins.module_utils.client import Client, Json, error_words
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     ChecksumMismatch,
     NoSpace,
@@ -18,11 +21,13 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
+from ansible_collections.llmops.ollama.plugins.module_utils.model_build import give_name, unless_gone
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
-from ansible_collections.llmops.ollama.plugins.module_utils.model_parameters import differing, text
-from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import Model, Step, installed_models
-from ansible_collections.llmops.ollama.plugins.module_utils.progress import Report, Transfer
-from ansible_collections.llmops.ollama.plugins.module_utils.registry import Source
+from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import Step
+from ansible_collections.llmops.ollama.plugins.module_utils.model_state import State, installed_models
+from ansible_collections.llmops.ollama.plugins.module_utils.progress import Board
+from ansible_collections.llmops.ollama.plugins.module_utils.registry import Source, remedy
+from ansible_collections.llmops.ollama.plugins.module_utils.registry_relay import Route
 from ansible_collections.llmops.ollama.plugins.module_utils.retry import Wait, with_retries
 
 Clock = Callable[[], float]
@@ -32,14 +37,18 @@ VERIFY_SPEED = 50e6
 
 
 class Puller:
-    """Installs models through one client. ``stall_timeout`` (seconds) is how long a pull may bring nothing new."""
+    """Installs models through one client. ``stall_timeout`` (seconds) is how long a pull may bring nothing new.
+
+    ``route`` says where the server really pulls from.
+    """
 
     def __init__(
         self,
         client: Client,
         retries: int,
         stall_timeout: float,
-        report: Report,
+        board: Board,
+        route: Route = lambda source: source,
         *,
         wait: Wait = time.sleep,
         clock: Clock = time.monotonic,
@@ -47,11 +56,12 @@ class Puller:
         self.client = client
         self.retries = retries
         self.stall_timeout = stall_timeout
-        self.report = report
+        self.board = board
+        self._route = route
         self._wait = wait
         self._clock = clock
 
-    def install(self, step: Step, keep_alias: bool = False) -> Model:
+    def install(self, step: Step, keep_alias: bool = False) -> State:
         """Pull what ``step`` promises and return it as the server shows it.
 
         A model that comes from a mirror arrives under the mirror's name and is then given its own; the mirror's name is
@@ -59,41 +69,32 @@ class Puller:
         """
         if step.source is None or step.after is None:
             raise ValueError(f"{step} pulls nothing")
-        source = step.source
-        with_retries(
-            lambda: self._pull(step, source),
-            self.retries,
-            announce=lambda text: self.report(f"{step.name}: {text}"),
-            wait=self._wait,
-        )
+        source, route = step.source, self._route(step.source)
+
+        def pull() -> None:
+            with_retries(lambda: self._pull(step, source, route), self.retries, self.board.say, self._wait)
+
+        try:
+            pull()
+        except ChecksumMismatch as error:
+            # What an earlier pull had left may be the cause, and is gone now; the second time it is the registry.
+            if not self.retries:
+                raise
+            self.board.say(f"{error.problem} Once more, from the beginning.")
+            pull()
         # A mirror's name may be gone already: a pull of the same model beside this one has given it its own name.
-        arrived = self._arrived(step, source, source.name, step.name)
-        if source.name.key == step.name.key:
+        arrived = self._arrived(step, source, route.name, step.name)
+        if route.name.key == step.name.key:
             return arrived
-        self._rename(source.name, step, keep_alias)
+        spare = replace(route.name, tag="replaced-by-pull") if step.before else None
+        give_name(self.client, str(route.name), step.name, spare)
+        if not keep_alias or route != source:
+            unless_gone(self.client.delete, str(route.name))
         return self._arrived(step, source, step.name)
 
-    def configure(self, step: Step) -> Model:
-        """Give a model that is there the parameters of ``step``; weights are neither copied nor read."""
-        name = str(step.name)
-        self.report(f"{name}: setting {text(step.parameters)}")
-        request = {"model": name, "from": name, "parameters": step.parameters}
-        status = ""
-        with contextlib.closing(self.client.create(request)) as events:
-            for event in events:
-                status = str(event.get("status", ""))
-        left = differing(step.parameters, self.client.show(name)) if status == "success" else step.parameters
-        if left:
-            raise UnexpectedAnswer(
-                f"{name} does not have {text(left)} after the server was told to set it ({status or 'no answer'}).",
-                "Check the parameter's name against the documentation of this Ollama version.",
-                model=name,
-            )
-        return installed_models(self.client.tags())[step.name.key]
-
-    def _arrived(self, step: Step, source: Source, *names: ModelName) -> Model:
+    def _arrived(self, step: Step, source: Source, *names: ModelName) -> State:
         """The model that the server has under the first of ``names`` that it knows, if it is the promised one."""
-        promised = step.after.digest if step.after else ""
+        promised = step.promised
         models = installed_models(self.client.tags())
         model = next((models[name.key] for name in names if name.key in models), None)
         if model is None or model.digest != promised:
@@ -107,36 +108,19 @@ class Puller:
             )
         return model
 
-    def _rename(self, alias: ModelName, step: Step, keep_alias: bool) -> None:
-        """Give the model its own name. No moment is without a model of that name, and no old layer is left behind.
-
-        Names that somebody else removed meanwhile are no failure here; what stands in the end is looked at afterwards.
-        """
-        name, spare = str(step.name), str(replace(alias, tag="replaced-by-pull"))
-        if step.before:  # its layers are freed only when the last name that uses them is deleted
-            self._unless_gone(self.client.copy, name, spare)
-        self._unless_gone(self.client.copy, str(alias), name)
-        if not keep_alias:
-            self._unless_gone(self.client.delete, str(alias))
-        if step.before:
-            self._unless_gone(self.client.delete, spare)
-
-    @staticmethod
-    def _unless_gone(change: Callable[..., None], *names: str) -> None:
-        with contextlib.suppress(NotFound):
-            change(*names)
-
-    def _pull(self, step: Step, source: Source) -> None:
+    def _pull(self, step: Step, source: Source, route: Source) -> None:
         watch = _Watch(step, self.stall_timeout, self._clock)
+        self.board.resume()
         # The server sends a line many times a second while it loads, and then none until it has read all of it again.
-        silence = self.stall_timeout + step.bytes_to_pull / VERIFY_SPEED
+        silence = self.stall_timeout + step.bytes_to_bring / VERIFY_SPEED
         status = ""
         try:
-            with contextlib.closing(self.client.pull(str(source.name), source.insecure, silence)) as events:
+            with contextlib.closing(self.client.pull(str(route.name), route.insecure, silence)) as events:
                 for event in events:
                     status = str(event.get("status", ""))
-                    self.report(watch.see(event))
-        except UnexpectedAnswer as error:
+                    done = watch.see(event)
+                    self.board.say(status) if done is None else self.board.moved(done)
+        except (UnexpectedAnswer, Unreachable) as error:
             raise _explained(error, step, source) from error
         if status != "success":
             raise Unreachable(
@@ -146,41 +130,47 @@ class Puller:
 
 
 class _Watch:
-    """Follows one pull: what to show of it, and whether it still moves."""
+    """Follows one pull: how far it is, and whether it still moves."""
 
     def __init__(self, step: Step, stall_timeout: float, clock: Clock) -> None:
         self._name = step.name
         self._registry = step.source.registry if step.source else ""
-        self._total = step.bytes_to_pull
         self._completed = {blob.digest: 0 for blob in step.missing}
-        self._transfer: Transfer | None = None
         self._stall_timeout = stall_timeout
         self._clock = clock
         self._moved = clock()
         self._last: Json = {}
 
-    def see(self, event: Json) -> str:
-        """The line to show for one of the server's events. Raises ``Unreachable`` when nothing has moved for long."""
+    def see(self, event: Json) -> int | None:
+        """Bytes that are there after one of the server's events; None where it is about something else.
+
+        Raises ``Unreachable`` when nothing has moved for long.
+        """
         now = self._clock()
         if event != self._last:
             self._moved, self._last = now, event
         elif now - self._moved > self._stall_timeout:
             raise Unreachable(
                 f"The pull of {self._name} stood still for {self._stall_timeout:g} s.",
-                f"Check the way from the host to {self._registry}; what has arrived is kept, and the next run goes on "
-                "from there.",
+                _way(self._registry),
                 model=str(self._name),
             )
         digest = event.get("digest")
         if digest not in self._completed:  # a blob that was there before, or a message without one
-            return f"{self._name}: {event.get('status', '')}"
+            return None
         self._completed[digest] = int(event.get("completed") or 0)
-        done = sum(self._completed.values())
-        if self._transfer is None:  # what an earlier pull left behind is no speed of this one
-            self._transfer = Transfer(str(self._name), self._total, done, self._clock)
-        return self._transfer.text(done)
+        return sum(self._completed.values())
 
 
+def _way(registry: str) -> str:
+    """What to do where bytes do not come."""
+    return f"Check the way from the host to {registry}; what has arrived is kept, and the next run goes on from there."
+
+
+# What the server says of a registry that refuses: the HTTP status, then its words.
+_STATUS = re.compile(r"(?:pull model manifest: )?([45]\d\d):(.*)", re.DOTALL)
+# It says of a connection that there was none, or none for long.
+_NO_WAY = re.compile(r"dial tcp|no such host|connection re(?:fused|set)|i/o timeout|\bEOF\b|deadline exceeded")
 # Words in the server's error lines, for failures that another try cannot cure.
 _Failure = tuple[str, type[OllamaError], str, dict[str, int]]
 _FINAL: tuple[_Failure, ...] = (
@@ -193,7 +183,8 @@ _FINAL: tuple[_Failure, ...] = (
     (
         "digest mismatch",
         ChecksumMismatch,
-        "The server has thrown the damaged file away: run again. If it repeats, the registry's copy is damaged.",
+        "The registry's copy is damaged, or what an earlier pull had left. The server threw it away: run again. If "
+        "it repeats, have the registry's copy replaced.",
         {},
     ),
     (
@@ -215,6 +206,12 @@ _FINAL: tuple[_Failure, ...] = (
         {"status": 401},
     ),
     (
+        "realm host",
+        UnexpectedAnswer,
+        "The registry wants a login: the model is private, or its name is wrong.",
+        {"status": 401},
+    ),
+    (
         "requires a newer version of Ollama",
         UnexpectedAnswer,
         "Install a newer Ollama on this host, or choose another model.",
@@ -229,13 +226,25 @@ _FINAL: tuple[_Failure, ...] = (
 )
 
 
-def _explained(error: UnexpectedAnswer, step: Step, source: Source) -> OllamaError:
-    """An error that the server reported, with the model it is about and, where it is known, the remedy."""
+def _explained(error: UnexpectedAnswer | Unreachable, step: Step, source: Source) -> OllamaError:
+    """What ended a pull, with the model and the registry it is about and, where it is known, the remedy."""
+    if "model" in error.details:  # the watch has said all of it
+        return error
     reported = error.details.get("reported") or error.problem.rstrip(".")
-    problem = f"The pull of {step.name} from {source.registry} failed: {reported}."
-    details = {**error.details, "model": str(step.name), "registry": source.registry}
+    pull, registry = f"The pull of {step.name} from {source.registry}", source.registry
+    problem = f"{pull} failed: {reported}."
+    details = {**error.details, "model": str(step.name), "registry": registry}
     details.pop("reported", None)  # the message has it
-    for words, kind, remedy, more in _FINAL:
+    if isinstance(error, Unreachable):
+        return Unreachable(f"{pull} was interrupted: {error.problem}", f"{error.remedy} {_way(registry)}", **details)
+    for words, kind, advice, more in _FINAL:
         if words in reported:
-            return kind(problem, remedy, **{**details, **more})
-    return UnexpectedAnswer(problem, error.remedy or "Look at the server's log for the cause.", **details)
+            return kind(problem, advice, **{**details, **more})
+    refused = _STATUS.match(reported)
+    if refused:
+        status = int(refused[1])
+        why = error_words(refused[2], http.client.responses.get(status, "no reason given"))
+        problem = f"{pull} failed: the registry answered {status}: {why}."
+        return UnexpectedAnswer(problem, remedy(registry, status, Access()), **{**details, "status": status})
+    advice = _way(registry) if _NO_WAY.search(reported) else "Look at the server's log for the cause."
+    return UnexpectedAnswer(problem, error.remedy or advice, **details)

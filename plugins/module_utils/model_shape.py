@@ -106,7 +106,7 @@ class ModelShape:
 
 def from_header(header: Header, quantization: str = "", family: str = "") -> ModelShape:
     """A model's shape from its file. Raises ``InvalidInput`` for a file that is no language model."""
-    return _shape(header.metadata, header.lengths, header.tensors, quantization, family)
+    return _shape(header.metadata, header.lengths, header.tensors, quantization or header.quantization, family)
 
 
 def from_server(show: Mapping[str, Any], size: int = 0) -> ModelShape:

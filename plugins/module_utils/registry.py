@@ -19,11 +19,13 @@ from urllib.parse import urlsplit
 with contextlib.suppress(ImportError):  # entry.run() reports the missing library to the user
     import requests
 
+from ansible_collections.llmops.ollama.plugins.module_utils.access import Access
 from ansible_collections.llmops.ollama.plugins.module_utils.client import (
     CONNECT_TIMEOUT,
     brief,
     error_text,
     http_url,
+    no_answer,
     seconds,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
@@ -31,6 +33,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     NotFound,
     UnexpectedAnswer,
     Unreachable,
+    Untrusted,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import DEFAULT_REGISTRY, ModelName
 from ansible_collections.llmops.ollama.plugins.module_utils.retry import Wait, with_retries
@@ -146,7 +149,8 @@ class Registry:
     """One HTTP session for questions to registries. ``timeout`` (seconds) bounds every wait for the next byte.
 
     A question that is asked with patience is repeated up to ``retries`` times after a transient error. One without is
-    asked once, and not at all if its registry could not be reached before.
+    asked once, and not at all if its registry could not be reached before. ``access`` is shown to the registry that it
+    is for, and to no other.
     """
 
     def __init__(
@@ -155,13 +159,15 @@ class Registry:
         retries: int = 0,
         announce: Callable[[str], None] = lambda text: None,
         wait: Wait = time.sleep,
+        access: Access = Access(),  # noqa: B008  # immutable
     ) -> None:
         self.timeout = seconds("timeout", timeout)
         self.retries = retries
+        self.access = access
         self._announce = announce
         self._wait = wait
         self._session = requests.Session()  # unlike the client's it uses the environment's proxy, as the server does
-        self._out_of_reach: dict[str, Unreachable] = {}
+        self._out_of_reach: dict[str, Unreachable | Untrusted] = {}
 
     def __enter__(self) -> Registry:
         return self
@@ -172,10 +178,14 @@ class Registry:
         self._session.close()
 
     def manifest(self, source: Source, patient: bool = False) -> Manifest:
-        """The manifest of a model. Raises ``Unreachable``, ``NotFound`` or ``UnexpectedAnswer``."""
+        """The manifest of a model. Raises ``Unreachable``, ``Untrusted``, ``NotFound`` or ``UnexpectedAnswer``."""
+        return self.served_manifest(source, patient)[0]
+
+    def served_manifest(self, source: Source, patient: bool = False) -> tuple[Manifest, bytes]:
+        """The manifest of a model, and the very bytes that its digest is over. Raises as ``manifest`` does."""
         body = self._ask(source, f"manifests/{source.name.tag}", {"Accept": MANIFEST_TYPE}, patient)
         try:
-            return Manifest.parse(body)
+            return Manifest.parse(body), body
         except ValueError as error:
             raise _not_a_registry(source, body) from error
 
@@ -221,27 +231,37 @@ class Registry:
         """The body of an answer, or of a body the ``part`` from one byte to before another."""
         name = source.name
         url = f"{source.registry}/v2/{name.namespace}/{name.model}/{path}"
-        timeout = (CONNECT_TIMEOUT, self.timeout)
+        options = {"timeout": (CONNECT_TIMEOUT, self.timeout), **self.access.options(url)}
         try:
-            with self._session.get(url, headers=dict(headers), timeout=timeout, stream=part is not None) as response:
+            with self._session.get(url, headers=dict(headers), stream=part is not None, **options) as response:
                 if response.ok and part and response.status_code != http.client.PARTIAL_CONTENT:
                     return bytes(response.raw.read(part[1])[part[0] :])
                 if response.ok:
                     return bytes(response.content)
                 message = error_text(response)
         except requests.RequestException as error:
-            self._out_of_reach[source.registry] = failure = Unreachable(
+            self._out_of_reach[source.registry] = failure = no_answer(
+                error,
                 f"No answer from the registry {source.registry}: {brief(error)}.",
                 "Check the option registry, the host's way out (name resolution, firewall, the variables http_proxy "
                 "and https_proxy in the task's environment), or pull from a mirror.",
                 registry=source.registry,
             )
             raise failure from error
-        raise _refusal(source, response.status_code, message)
+        raise _refusal(source, path, response.status_code, message, self.access)
 
 
-def _refusal(source: Source, status: int, message: str) -> NotFound | UnexpectedAnswer:
+def _refusal(source: Source, path: str, status: int, message: str, access: Access) -> NotFound | UnexpectedAnswer:
     name, registry = source.asked_for, source.registry
+    kind, _, digest = path.partition("/")
+    if status == http.client.NOT_FOUND and kind == "blobs":
+        return NotFound(
+            f"The registry {registry} has the model {name}, but not its file {digest}.",
+            "Its copy of the model is not whole: have it filled again.",
+            registry=registry,
+            model=name,
+            status=status,
+        )
     if status == http.client.NOT_FOUND:
         tags = f"https://ollama.com/library/{source.name.model}/tags lists the tags"
         if registry != DEFAULT_URL:
@@ -253,18 +273,26 @@ def _refusal(source: Source, status: int, message: str) -> NotFound | Unexpected
             model=name,
             status=status,
         )
-    remedies: dict[int, str] = {
-        http.client.UNAUTHORIZED: "The model is private or its name is wrong: check the namespace and the spelling.",
-        http.client.FORBIDDEN: "The model is private or its name is wrong: check the namespace and the spelling.",
-        http.client.TOO_MANY_REQUESTS: "The registry limits its requests: try again later, or pull from a mirror.",
-    }
     return UnexpectedAnswer(
         f"The registry {registry} answered {status} when asked for {name}: {message}.",
-        remedies.get(status, "Look at the registry's own log, or pull from a mirror."),
+        remedy(registry, status, access),
         registry=registry,
         model=name,
         status=status,
     )
+
+
+def remedy(registry: str, status: int, access: Access) -> str:
+    """What to do about a registry's refusal, an HTTP status."""
+    private = "The model is private or its name is wrong: check the namespace and the spelling."
+    remedies: dict[int, str] = {
+        http.client.UNAUTHORIZED: private if registry == DEFAULT_URL else access.remedy(registry, "registry"),
+        http.client.FORBIDDEN: private
+        if registry == DEFAULT_URL
+        else "The model is private, its name is wrong, or the registry does not serve this host: look at its log.",
+        http.client.TOO_MANY_REQUESTS: "The registry limits its requests: try again later, or pull from a mirror.",
+    }
+    return remedies.get(status, "Look at the registry's own log, or pull from a mirror.")
 
 
 def _not_a_registry(source: Source, body: bytes) -> UnexpectedAnswer:

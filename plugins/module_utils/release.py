@@ -9,45 +9,40 @@ the same root, so that an interrupted run leaves nothing that could be mistaken 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import json
 import os
 import re
 import shutil
 import subprocess  # only GNU tar, without a shell
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
-with contextlib.suppress(ImportError):  # entry.run() reports a missing library to the user
-    import requests
-
-from ansible_collections.llmops.ollama.plugins.module_utils.client import CONNECT_TIMEOUT, brief, http_url, seconds
+from ansible_collections.llmops.ollama.plugins.module_utils.client import http_url
+from ansible_collections.llmops.ollama.plugins.module_utils.download import Downloader
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
-    ChecksumMismatch,
     InvalidInput,
     NoSpace,
     NotFound,
-    OllamaError,
     UnexpectedAnswer,
-    Unreachable,
     from_os_error,
 )
-from ansible_collections.llmops.ollama.plugins.module_utils.progress import Report, Transfer, size_text
-from ansible_collections.llmops.ollama.plugins.module_utils.retry import T, Wait, with_retries
+from ansible_collections.llmops.ollama.plugins.module_utils.folder import exclusively
+from ansible_collections.llmops.ollama.plugins.module_utils.progress import Report, Transfer, shown, size_text
 
+# Where Ollama's own releases are.
+RELEASES_URL = "https://github.com/ollama/ollama/releases/download"
 # Names of the architectures in the release's files, by what the kernel calls them.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 # In the order of preference: zstd archives are smaller and unpack faster; older releases have only gzip.
 SUFFIXES = (".tar.zst", ".tgz")
+ARCHIVE = "ollama-linux-"
 CHECKSUMS = "sha256sum.txt"
 # Unpacked bytes per byte of archive, for the check of free space: GPU libraries shrink to about half; 3 leaves room.
 EXPANSION_FACTOR = 3
-CHUNK_BYTES = 1 << 16  # what is lost of a connection that breaks, and how coarse progress is on a slow one
 # Left inside a complete release: which files it came from.
 MARKER = ".llmops-release.json"
 TEMPORARY = ".tmp-"
@@ -72,8 +67,7 @@ class Release:
 
     def stems(self) -> list[str]:
         """The archives' names without suffix; the main one first."""
-        main = f"ollama-linux-{self.architecture}"
-        return [main] + [f"{main}-{variant}" for variant in self.variants]
+        return [stem_of(self.architecture, variant) for variant in ("", *self.variants)]
 
 
 @dataclass(frozen=True)
@@ -94,25 +88,40 @@ def release(
 
     Raises ``InvalidInput``.
     """
-    number = version.strip().removeprefix("v")
-    if not VERSION.fullmatch(number):
-        raise InvalidInput(f"{version!r} is not a version of Ollama.", "Give one release, for example 0.34.0.")
     if machine not in ARCHITECTURES:
         raise InvalidInput(
             f"Ollama has no release for the architecture {machine}.", f"Use a host with {' or '.join(ARCHITECTURES)}."
         )
     if sha256 and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise InvalidInput(f"sha256 {sha256!r} is not a checksum.", "Give 64 hexadecimal digits.")
+    return Release(
+        version=version_number(version),
+        base_url=http_url("base_url", base_url),
+        architecture=ARCHITECTURES[machine],
+        variants=distinct_variants(variants),
+        sha256=(sha256 or "").lower(),
+    )
+
+
+def version_number(text: str) -> str:
+    """A version without the leading ``v`` that a user may give it. Raises ``InvalidInput``."""
+    number = text.strip().removeprefix("v")
+    if not VERSION.fullmatch(number):
+        raise InvalidInput(f"{text!r} is not a version of Ollama.", "Give one release, for example 0.34.0.")
+    return number
+
+
+def distinct_variants(variants: Sequence[str]) -> tuple[str, ...]:
+    """The variants of a list in its order, each once. Raises ``InvalidInput``."""
     for variant in variants:
         if not re.fullmatch(r"[a-z0-9]+", variant):
             raise InvalidInput(f"{variant!r} is not a variant of a release.", "Give for example rocm or jetpack6.")
-    return Release(
-        version=number,
-        base_url=http_url("base_url", base_url),
-        architecture=ARCHITECTURES[machine],
-        variants=tuple(dict.fromkeys(variants)),
-        sha256=(sha256 or "").lower(),
-    )
+    return tuple(dict.fromkeys(variants))
+
+
+def stem_of(architecture: str, variant: str = "") -> str:
+    """The name of an archive without its suffix; the main one has no variant."""
+    return f"{ARCHIVE}{architecture}" + (f"-{variant}" if variant else "")
 
 
 def parse_checksums(text: str) -> dict[str, str]:
@@ -148,100 +157,6 @@ def superfluous(installed: Sequence[str], wanted: str, active: str | None, keep:
     others.sort(key=lambda version: version != active)  # stable: the active one first, the rest from new to old
     stay = max(keep, 1) if active in others else keep
     return list(reversed(others[stay:]))
-
-
-class Source:
-    """Fetches the files of a release.
-
-    ``timeout`` (s) bounds each wait for the next byte; up to ``retries`` more attempts follow one that broke. Proxies
-    are taken from the environment, as for any program on the host.
-    """
-
-    def __init__(
-        self, timeout: float, retries: int, report: Report = lambda text: None, wait: Wait = time.sleep
-    ) -> None:
-        self._timeout, self._retries, self._report, self._wait = seconds("timeout", timeout), retries, report, wait
-        self._session = requests.Session()
-        self._session.headers["Accept-Encoding"] = "identity"  # the bytes that were hashed, as they are
-
-    def text(self, url: str) -> str:
-        """The text of a small file. Raises ``NotFound``, ``Unreachable``, ``UnexpectedAnswer``."""
-
-        def attempt() -> str:
-            with self._get(url, {}) as response:
-                return response.text
-
-        return self._persistently(url, attempt)
-
-    def save(self, url: str, path: Path) -> tuple[str, int]:
-        """Download to ``path``; returns the sha256 (hex) and the number of bytes. A broken transfer is resumed.
-
-        Raises ``NoSpace`` before the first byte where the archive and its content would not fit beside ``path``.
-        """
-        digest = hashlib.sha256()
-        done = 0
-        with path.open("wb") as stream:
-
-            def attempt() -> None:
-                nonlocal done, digest
-                with self._get(url, {"Range": f"bytes={done}-"} if done else {}) as response:
-                    if not response.headers.get("Content-Range", "").startswith(f"bytes {done}-"):
-                        # The first attempt, or a server that cannot resume.
-                        done, digest = 0, hashlib.sha256()
-                        stream.seek(0)
-                        stream.truncate()
-                    total = done + int(response.headers.get("Content-Length") or 0)
-                    if not done:
-                        _require_space(path.parent, total, url)
-                    progress = Transfer(f"downloading {url.rsplit('/', 1)[1]}", total, done)
-                    for chunk in response.iter_content(CHUNK_BYTES):
-                        stream.write(chunk)
-                        digest.update(chunk)
-                        done += len(chunk)
-                        self._report(progress.text(done))
-                    if done < total:
-                        # Older versions of the HTTP library take a connection that closes early for the end.
-                        raise requests.ConnectionError(f"closed after {done} of {total} bytes")
-
-            self._persistently(url, attempt)
-        return digest.hexdigest(), done
-
-    def _get(self, url: str, headers: Mapping[str, str]) -> requests.Response:
-        """The answer of a GET with its status checked."""
-        response = self._session.get(url, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, self._timeout))
-        status = response.status_code
-        if status in (200, 206):
-            if response.headers.get("Content-Type", "").startswith("text/html"):
-                response.close()
-                raise UnexpectedAnswer(
-                    f"{url} answered with a web page instead of the file.",
-                    "Check base_url: a login page, a proxy or a listing may stand in between.",
-                    url=url,
-                    status=status,
-                )
-            return response
-        response.close()
-        if status == 404:
-            raise NotFound(f"{url} does not exist (404).", "Check version and base_url.", url=url, status=status)
-        raise UnexpectedAnswer(
-            f"{url} answered {status} {response.reason}.",
-            "Check base_url and the access to it.",
-            url=url,
-            status=status,
-        )
-
-    def _persistently(self, url: str, attempt: Callable[[], T]) -> T:
-        def reach() -> T:
-            try:
-                return attempt()
-            except requests.RequestException as error:
-                raise Unreachable(
-                    f"{url} could not be fetched: {brief(error)}.",
-                    "Check that the host reaches it (name, proxy, firewall), or set base_url to a mirror.",
-                    url=url,
-                ) from error
-
-        return with_retries(reach, self._retries, self._report, self._wait)
 
 
 class Installation:
@@ -281,7 +196,7 @@ class Installation:
             return None
         return found[0]
 
-    def install(self, wanted: Release, source: Source, keep: int, report: Report, check: bool = False) -> Outcome:
+    def install(self, wanted: Release, source: Downloader, keep: int, report: Report, check: bool = False) -> Outcome:
         """Bring ``wanted`` to its place and remove what is superfluous. ``check``: only say what would be done.
 
         A release that is complete needs no network. Raises any ``OllamaError``; what is installed then stays as it was.
@@ -289,7 +204,7 @@ class Installation:
         with self._plain_errors():
             return self._install(wanted, source, keep, report, check)
 
-    def _install(self, wanted: Release, source: Source, keep: int, report: Report, check: bool) -> Outcome:
+    def _install(self, wanted: Release, source: Downloader, keep: int, report: Report, check: bool) -> Outcome:
         path = self.root / wanted.version
         if path.exists() and self.marker(wanted.version) is None:
             raise InvalidInput(f"{path} exists but was not installed by this module.", "Move it away, then run again.")
@@ -300,7 +215,7 @@ class Installation:
             return Outcome(str(path), not sha256, sha256 or archives[0][1], 0, tuple(removed))
         received = 0
         missing = not sha256
-        with self._exclusively():
+        with exclusively(self.root, "installing below"):
             for leftover in self.root.glob(f"{TEMPORARY}*"):
                 shutil.rmtree(leftover)
             if missing:
@@ -312,7 +227,7 @@ class Installation:
                 shutil.rmtree(doomed)
         return Outcome(str(path), missing, sha256 or "", received, tuple(removed))
 
-    def _bring(self, wanted: Release, source: Source, path: Path, report: Report) -> tuple[str, int]:
+    def _bring(self, wanted: Release, source: Downloader, path: Path, report: Report) -> tuple[str, int]:
         """Download, verify and unpack into a temporary directory; give it its name when it is complete."""
         archives = self._archives(wanted, source)
         if any(name.endswith(".tar.zst") for name, _ in archives) and not shutil.which("zstd"):
@@ -325,18 +240,11 @@ class Installation:
             tree = Path(temporary, "tree")
             tree.mkdir()
             for name, expected in archives:
-                archive = Path(temporary, name)
-                got, size = source.save(wanted.url(name), archive)
-                if got != expected:
-                    raise ChecksumMismatch(
-                        f"{wanted.url(name)} has the sha256 {got}, but {expected} was expected.",
-                        "Nothing was installed. Compare with the release's sha256sum.txt, and check the mirror and"
-                        " the option sha256.",
-                        url=wanted.url(name),
-                        expected=expected,
-                        got=got,
-                    )
-                received += size
+                archive, url = Path(temporary, name), wanted.url(name)
+                show = shown(f"downloading {name}", report)
+                received += source.save(
+                    url, archive, expected, moved=show, announced=partial(_require_space, url, tree)
+                )
                 unpack(archive, tree, report)
                 archive.unlink()
             if not os.access(tree / "bin" / "ollama", os.X_OK):
@@ -350,10 +258,10 @@ class Installation:
             tree.rename(path)
         return archives[0][1], received
 
-    def _archives(self, wanted: Release, source: Source) -> list[tuple[str, str]]:
+    def _archives(self, wanted: Release, source: Downloader) -> list[tuple[str, str]]:
         """Name and sha256 of every archive to fetch, from the release's own list; the main one first."""
         try:
-            checksums = parse_checksums(source.text(wanted.url(CHECKSUMS)))
+            checksums = parse_checksums(source.read(wanted.url(CHECKSUMS)).decode("utf-8", "replace"))
         except NotFound as error:
             raise NotFound(
                 f"There is no release {wanted.version} below {wanted.base_url}: {error.problem}",
@@ -374,25 +282,10 @@ class Installation:
         return archives
 
     @contextlib.contextmanager
-    def _exclusively(self) -> Iterator[None]:
-        """Hold the root against another run; makes it where it is missing."""
-        if not self.root.exists():
-            self.root.mkdir(parents=True)
-            self.root.chmod(0o755)  # the service's user must get in, whatever the umask is
-        descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        finally:
-            os.close(descriptor)
-
-    @contextlib.contextmanager
     def _plain_errors(self) -> Iterator[None]:
         """Say what the operating system refused, in words that name the path."""
         try:
             yield
-        except BlockingIOError:
-            raise OllamaError(f"Another run is installing below {self.root}.", "Wait for it, then run again.") from None
         except OSError as error:
             raise from_os_error(error, self.root, "Check root and the user that this runs as.") from error
 
@@ -435,13 +328,13 @@ def _inside(entry: Path, tree: Path) -> bool:
     return tree.resolve() in entry.resolve().parents
 
 
-def _require_space(folder: Path, archive: int, url: str) -> None:
-    """Raise ``NoSpace`` unless an archive of that many bytes and its content fit."""
+def _require_space(url: str, tree: Path, archive: int) -> None:
+    """Raise ``NoSpace`` unless an archive of that many bytes and its content, in ``tree``, fit."""
     needed = archive * (1 + EXPANSION_FACTOR)
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(tree).free
     if free < needed:
         raise NoSpace(
-            f"{url} needs {size_text(needed)} on the file system of {folder.parent} ({size_text(archive)} of archive"
+            f"{url} needs {size_text(needed)} on the file system of {tree.parents[1]} ({size_text(archive)} of archive"
             f" and up to {EXPANSION_FACTOR} times that unpacked); {size_text(free)} are free.",
             "Make room there, or set root to a larger file system.",
             needed=needed,

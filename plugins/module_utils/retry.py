@@ -13,9 +13,9 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import Ollama
 T = TypeVar("T")
 Wait = Callable[[float], None]
 
-# Seconds before the first, second, … further try; the last one holds for all that follow. Long enough together for a
-# restart of the server, short enough that nobody thinks the play hangs.
-PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
+# Seconds before the first, second, … further try; the last one holds for all that follow. Three, which is what modules
+# have by default, outlast the 10 s after which systemd starts a server again that was killed.
+PAUSES = (1.0, 4.0, 10.0, 30.0)
 
 _PASSING = (http.client.REQUEST_TIMEOUT, http.client.TOO_MANY_REQUESTS)
 

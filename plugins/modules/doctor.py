@@ -32,6 +32,17 @@ options:
     description:
       - How many MiB the models will need as they are configured, if that is known; it is compared with what is left.
     type: int
+  lock:
+    description:
+      - Contents of a C(models.lock.yml), whose pins the installed models are compared with.
+    type: dict
+    default: {}
+  models:
+    description:
+      - The models that the host shall have, in every form that O(llmops.ollama.model#module:name) takes. If given, only
+        their pins of O(lock) count.
+    type: list
+    elements: raw
   since_hours:
     description:
       - How far back the journal is read, at most 2000 lines.
@@ -113,6 +124,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding impor
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.gather import Looker
 from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, Unhealthy
+from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import definitions
+from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import parse
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import unit_name
 
 # A longer watch belongs to monitoring, and a task must end.
@@ -124,6 +137,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "service": {"type": "str", "default": "ollama"},
     "environment": {"type": "dict", "default": {}},
     "predicted_mb": {"type": "int"},
+    "lock": {"type": "dict", "default": {}},
+    "models": {"type": "list", "elements": "raw"},
     "since_hours": {"type": "float", "default": 24.0},
     "observe_seconds": {"type": "float", "default": 1.0},
     "fail_on_findings": {"type": "bool", "default": False},
@@ -136,6 +151,7 @@ def execute(module: AnsibleModule) -> Result:
     for option, most in (("observe_seconds", MAX_SECONDS), ("since_hours", MAX_HOURS)):
         if not 0 < given[option] <= most:
             raise InvalidInput(f"{option} is {given[option]:g}.", f"Give a number above 0 and not above {most:g}.")
+    lock, models = parse(given["lock"]), None if given["models"] is None else definitions(given["models"])
     with Client(given["url"], given["timeout"]) as client:
         seen = Looker().look(
             client,
@@ -144,6 +160,8 @@ def execute(module: AnsibleModule) -> Result:
             hours=given["since_hours"],
             seconds=given["observe_seconds"],
             predicted_mb=given["predicted_mb"],
+            lock=lock,
+            models=models,
         )
     found = diagnose(seen)
     result: Result = {

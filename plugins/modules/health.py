@@ -14,6 +14,7 @@ description:
   - C(api) - GET C(/api/tags) answers 200. C(version) - the server tells its version. C(generate) - a model generates
     one token, or embeds a text if that is all that it can. C(environment) - the running process has the variables that
     it should have, where any are given.
+  - C(lock) - the installed models are those that O(lock) pins, where it pins any.
   - At the level V(effective) also the following, each where something is wanted that it can prove.
   - C(unit) - systemd has read the unit's files, the process is younger than they are and runs the program that they
     name, and O(directives) are in effect. C(settings) - the process has no variable that this Ollama does not read, or
@@ -61,6 +62,18 @@ options:
       - With how many threads the model must run where no variable sets them, which is so before Ollama 0.30. For the
         level V(effective); without it any number is right.
     type: int
+  lock:
+    description:
+      - Contents of a C(models.lock.yml). Every model that it pins must be installed with the pinned digest, or with the
+        pinned weights where parameters were set over it.
+    type: dict
+    default: {}
+  models:
+    description:
+      - The models that the host shall have, in every form that O(llmops.ollama.model#module:name) takes. If given, only
+        their pins of O(lock) count.
+    type: list
+    elements: raw
   service:
     description:
       - The systemd unit that runs the server.
@@ -152,6 +165,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.effective import Wan
 from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import Unhealthy
 from ansible_collections.llmops.ollama.plugins.module_utils.health import LEVELS, Examination, message, wait_for
+from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import definitions
+from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import parse
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import systemd_text, unit_name
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -162,6 +177,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "directives": {"type": "dict", "default": {}},
     "gpu": {"type": "bool", "default": False},
     "threads": {"type": "int"},
+    "lock": {"type": "dict", "default": {}},
+    "models": {"type": "list", "elements": "raw"},
     "service": {"type": "str", "default": "ollama"},
     "wait": {"type": "float", "default": 0.0},
     "fail_when_unhealthy": {"type": "bool", "default": True},
@@ -183,6 +200,8 @@ def execute(module: AnsibleModule) -> Result:
                 threads=given["threads"],
             ),
             service=unit_name(given["service"]),
+            lock=parse(given["lock"]),
+            models=None if given["models"] is None else definitions(given["models"]),
         )
         health = wait_for(examination.run, given["wait"])
     result = {"changed": False, "healthy": health.healthy, **asdict(health)}

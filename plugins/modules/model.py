@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # Copyright (c) 2026, llmops.ollama contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Thin module over ``module_utils/model_plan.py`` and ``model_pull.py``."""
+"""Thin module over ``module_utils/model_work.py``."""
 
 from __future__ import annotations
 
@@ -10,28 +10,44 @@ module: model
 short_description: Have models on an Ollama server, or not have them
 version_added: 0.1.0
 description:
-  - Compares the digest of each installed model with the one that the registry offers, and pulls only what is missing or
-    has changed there. A model that is current costs one small request to the registry.
+  - Has the declared models on a server - pulled from a registry or a mirror, made of other models with parameters and
+    texts of their own, or made of GGUF files. All that can be checked is checked before the first byte is pulled.
   - Shows the progress of a pull while it runs, resumes a pull that breaks, and believes it only when the server shows
     the digest that the registry promised.
+  - A model that is made here is made anew when its definition or what it is made of changes, and only then. What it was
+    made of is written into the name of its parent (C(llmops/definition:...)), which C(ollama show) tells; no model of
+    that name stays.
   - A model that is installed stays as it is, with a warning, when the registry cannot be asked.
 author:
   - llmops.ollama contributors (@llmops)
 options:
   name:
     description:
-      - Names of models as Ollama writes them, C([HOST[:PORT]/][NAMESPACE/]MODEL[:TAG]). The tag is V(latest) if left
-        out.
+      - The models. Each is a name as Ollama writes it, C([HOST[:PORT]/][NAMESPACE/]MODEL[:TAG]), with the tag V(latest)
+        if left out, or a mapping with the key V(name) and any of the following.
+      - V(from) is another model that this one is made of. It is pulled where it is missing.
+      - V(candidates) lists other models, or quantizations of V(name) such as V(q8_0), the best one first. The first is
+        taken that the host's memory and the disk of O(models_path) have room for with as many slots and as much context
+        as the host should have; only where there is none, one for which these have to give way. Must run on the
+        server's host. Candidates that the registry does not have are passed over, with a warning.
+      - V(gguf) is the path of a GGUF file on the host that the module runs on, or its address, V(sha256) the file's
+        digest. An address needs it; a path without it is read again only when the file has changed.
+      - V(parameters), V(system) and V(template) are set over what the weights bring along. Without V(from),
+        V(candidates) and V(gguf) they are set over the registry's model of that name.
       - A name that carries a registry is pulled from there, over https unless it is the host of O(registry).
     type: list
-    elements: str
+    elements: raw
     required: true
+    aliases: [models]
   state:
     description:
-      - V(present) has each model as the registry offers it now.
+      - V(present) has each model installed. The registry is asked only for what is missing, was defined otherwise
+        before, or has another digest than O(lock) pins.
+      - V(latest) has each model as the registry offers it now, which costs one small request for each. What O(lock)
+        pins stays as it is pinned.
       - V(absent) removes each model that is there, and its files where no other model uses them.
     type: str
-    choices: [present, absent]
+    choices: [present, latest, absent]
     default: present
   registry:
     description:
@@ -43,15 +59,37 @@ options:
     default: https://registry.ollama.ai
   parameters:
     description:
-      - Parameters that each model of O(name) shall have, over those that it brings along, for example C(num_thread).
-      - Its weights stay as they are. A model whose weights, template and system text are the registry's counts as
-        current, and is given only the parameters that differ.
+      - Parameters that each model of O(name) shall have, under those of its own definition, for example C(num_thread).
+    type: dict
+    default: {}
+  lock:
+    description:
+      - Contents of a C(models.lock.yml), which pins digests of models. A pinned model is pulled with that digest or not
+        at all, and one that is installed with another is pulled again.
+    type: dict
+    default: {}
+  exclusive:
+    description:
+      - Whether all models are removed that are neither declared nor what a declared one is made of.
+    type: bool
+    default: false
+  warm:
+    description:
+      - Whether each model is loaded once all are there. The task fails where a second request has to wait for a load
+        again, since something unloads the model.
+    type: bool
+    default: false
+  policy:
+    description:
+      - Changes to the policy that candidates are chosen by, as in M(llmops.ollama.tuning_facts).
     type: dict
     default: {}
   models_path:
     description:
-      - Directory of the server's models on the host that the module runs on (C(OLLAMA_MODELS)). If given, the free
-        space there is compared with what is to be pulled before the first byte.
+      - Directory of the server's models on the host that the module runs on (C(OLLAMA_MODELS)).
+      - If given, the free space there is compared with what is to be pulled before the first byte, downloads of GGUF
+        files arrive there, partial files of other pulls that nobody has touched for an hour are removed, and so are
+        files that a broken pull left with other bytes than their name says, which the server would believe in.
     type: path
   retries:
     description:
@@ -67,15 +105,16 @@ options:
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
   - llmops.ollama.server
+  - llmops.ollama.access
 attributes:
   check_mode:
-    description: Predicts from the registry's manifest; nothing is pulled or removed.
+    description: Predicts from digests and manifests; nothing is pulled, made, loaded or removed.
     support: full
   diff_mode:
-    description: Shows digest, size, quantization and new parameters, for the models that change.
+    description: Shows digest, size, quantization and definition of each model that changes, before and after.
     support: full
   platform:
-    description: The server may run elsewhere; only O(models_path) must be on the host.
+    description: The server may run elsewhere; O(models_path), files and candidates are of the host.
     support: full
     platforms: posix
 """
@@ -85,19 +124,49 @@ EXAMPLES = r"""
   llmops.ollama.model:
     name: gemma3:270m
 
-- name: Have several models, pulled from a mirror without TLS
+- name: Have several models as the mirror offers them now, and no others
   llmops.ollama.model:
     name:
       - gemma3:270m
       - hf.co/bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_K_M
+    state: latest
+    exclusive: true
     registry: http://mirror.example.com:5001
     models_path: /var/lib/ollama/models
 
-- name: Have a model that computes with two threads, for Ollama before 0.30
+- name: Have one name for clients, with the best weights that this host has room for
+  llmops.ollama.model:
+    name:
+      - name: gpt-oss:20b-local
+        candidates: [gpt-oss:20b-q8_0, gpt-oss:20b-q4_K_M, gpt-oss:20b-q4_0]
+    models_path: /var/lib/ollama/models
+  become: true
+
+- name: Have an assistant made of a model, keep it in memory, and prove that it stays there
+  llmops.ollama.model:
+    name:
+      - name: assistant
+        from: gemma3:270m
+        system: You answer in one sentence.
+        parameters:
+          num_ctx: 8192
+          stop: ["<end_of_turn>"]
+    warm: true
+
+- name: Have models made of GGUF files
+  llmops.ollama.model:
+    name:
+      - name: mine
+        gguf: /srv/models/mine-Q4_K_M.gguf
+      - name: theirs
+        gguf: https://example.org/theirs-Q8_0.gguf
+        sha256: 5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9
+    models_path: /var/lib/ollama/models
+
+- name: Have what the lock file pins
   llmops.ollama.model:
     name: gemma3:270m
-    parameters:
-      num_thread: 2
+    lock: "{{ lookup('ansible.builtin.file', 'models.lock.yml') | from_yaml }}"
 
 - name: Remove a model
   llmops.ollama.model:
@@ -107,7 +176,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 models:
-  description: The models of O(name) in its order, each once, as they are now (in check mode, as they would be).
+  description:
+    - The models of O(name) and what they are made of, each once, as they are now (in check mode, as they would be), and
+      those that were removed. A model that another one is made of comes before it.
   returned: always
   type: list
   elements: dict
@@ -117,12 +188,17 @@ models:
       type: str
       sample: gemma3:270m
     action:
-      description: What was done, V(none), V(pulled), V(updated), V(configured) (parameters only) or V(removed).
+      description:
+        - What was done. V(none), V(pulled) (it was not there), V(updated) (other weights than before), V(created) (of
+          another model or a file), V(rebuilt) (the same weights, defined otherwise) or V(removed).
+      type: str
+    made_of:
+      description: The other model or the file that it was made of just now; null where it was not.
       type: str
     digest:
       description:
-        - The sha256 of the model's manifest; null if the model is absent, and empty in check mode if parameters are to
-          be set.
+        - The sha256 of the model's manifest; null if the model is absent, and empty in check mode where it is known
+          only once the model is made.
       type: str
     size:
       description: Bytes of the whole model; null if the model is absent.
@@ -141,41 +217,57 @@ models:
       type: str
       sample: 268.10M
     bytes:
-      description: Bytes that the server did not have before and that were pulled, or would be.
+      description: Bytes that the server did not have before and that were pulled or uploaded, or would be.
       type: int
     seconds:
       description: How long that took.
       type: float
+    load_seconds:
+      description: How long the second request waited for the model.
+      returned: with O(warm)
+      type: float
+choices:
+  description: For each model with V(candidates) its C(name), the C(chosen) one and the C(reason).
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - name: gemma3:270m-it
+      chosen: gemma3:270m-it-q8_0
+      reason: >-
+        Q8_0 is the first of 2 that fits with 2 x 4096 tokens (1210 of 3072 MiB); about 2 % loss, +15 % speed against
+        F16.
+freed:
+  description: Bytes of partial and damaged files that were removed, or would be.
+  returned: always
+  type: int
 """
 
-import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.ollama.plugins.module_utils.client import Client, seconds
+from ansible_collections.llmops.ollama.plugins.module_utils.access import ACCESS_OPTIONS, access_to
+from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
 from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError, Unreachable
-from ansible_collections.llmops.ollama.plugins.module_utils.model_parameters import Parameters, check, text
-from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import (
-    Model,
-    Server,
-    Step,
-    bring,
-    check_space,
-    distinct_names,
-    installed_models,
-    remove,
-)
-from ansible_collections.llmops.ollama.plugins.module_utils.model_pull import Puller
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
+from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import check_parameters, definitions
+from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import parse
+from ansible_collections.llmops.ollama.plugins.module_utils.model_work import STATES, Order, Work
+from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import reporter
-from ansible_collections.llmops.ollama.plugins.module_utils.registry import DEFAULT_URL, Registry, source_of
+from ansible_collections.llmops.ollama.plugins.module_utils.registry import DEFAULT_URL, Registry
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **SERVER_OPTIONS,
-    "name": {"type": "list", "elements": "str", "required": True},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    **ACCESS_OPTIONS,
+    "name": {"type": "list", "elements": "raw", "required": True, "aliases": ["models"]},
+    "state": {"type": "str", "choices": list(STATES), "default": "present"},
     "registry": {"type": "str", "default": DEFAULT_URL},
     "parameters": {"type": "dict", "default": {}},
+    "lock": {"type": "dict", "default": {}},
+    "exclusive": {"type": "bool", "default": False},
+    "warm": {"type": "bool", "default": False},
+    "policy": {"type": "dict", "default": {}},
     "models_path": {"type": "path"},
     "retries": {"type": "int", "default": 3},
     "stall_timeout": {"type": "float", "default": 90.0},
@@ -183,107 +275,34 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def manage(module: AnsibleModule) -> Result:
+    """Plan, then carry out."""
     given = module.params
-    report = reporter(given["progress_file"])
-    stall_timeout = seconds("stall_timeout", given["stall_timeout"])
-    if given["retries"] < 0:
-        raise InvalidInput(f"retries is {given['retries']}.", "Give 0 or a positive number.")
-    with Client(given["url"], given["timeout"]) as client:
-        steps = plan(module, client, Registry(given["timeout"], given["retries"], report))
-        done: list[dict[str, Any]] = []
-        puller = Puller(client, given["retries"], stall_timeout, report)
-        listed = {step.name.key for step in steps}
-        for step in steps:
-            begin = time.monotonic()
-            try:
-                model = step.after if module.check_mode else carry_out(step, client, puller, listed)
-            except OllamaError as error:  # what was done before it is done, and must be told
-                error.details.update(result(steps[: len(done)], done))
-                raise
-            done.append(row(step, model, time.monotonic() - begin))
-    return result(steps, done)
-
-
-def plan(module: AnsibleModule, client: Client, registry: Registry) -> list[Step]:
-    """What is to be done, after every check that can be made before."""
-    given = module.params
-    names = distinct_names(given["name"])
-    parameters = check(given["parameters"])
-    server = True
-    try:
-        installed = installed_models(client.tags())
-    except Unreachable as error:
-        if not module.check_mode:
-            raise
-        # A dry run on a host whose service the same run would have brought: there is nothing yet.
-        module.warn(f"{error} The prediction is that of a server without models.")
-        installed, server = {}, False
-    if given["state"] == "absent":
-        return [remove(name, installed.get(name.key)) for name in names]
-    sources = [source_of(name, given["registry"]) for name in names]
-    steps: list[Step] = []
-    coming: set[str] = set()  # models may share blobs, and each is pulled once
-    with registry:
-        for name, source in zip(names, sources):
-            step = bring(
-                name,
-                installed.get(name.key),
-                source,
-                registry,
-                Server(lambda digest: digest in coming or (server and client.has_blob(digest)), client.show),
-                parameters,
-            )
-            coming.update(blob.digest for blob in step.missing)
-            steps.append(step)
-    for step in steps:
-        if step.warning:
-            module.warn(step.warning)
-    if given["models_path"]:
-        check_space(given["models_path"], steps)
-    return steps
-
-
-def carry_out(step: Step, client: Client, puller: Puller, listed: set[str]) -> Model | None:
-    if step.source:
-        model = puller.install(step, keep_alias=step.source.name.key in listed)
-        return puller.configure(step) if step.parameters else model
-    if step.parameters:
-        return puller.configure(step)
-    if step.action == "removed":
-        client.delete(str(step.name))
-    return step.after
-
-
-def row(step: Step, model: Model | None, duration: float) -> dict[str, Any]:
-    facts = ("digest", "size", "quantization", "family", "parameter_size")
-    return {
-        "name": str(step.name),
-        "action": step.action,
-        "bytes": step.bytes_to_pull,
-        "seconds": round(duration, 1),
-        **{fact: getattr(model, fact, None) for fact in facts},
-    }
-
-
-def result(steps: list[Step], rows: list[dict[str, Any]]) -> Result:
-    changes = [step for step in steps if step.changed]
-    return {
-        "changed": bool(changes),
-        "models": rows,
-        "diff": {
-            "before": "".join(line(step, step.before) for step in changes),
-            "after": "".join(line(step, step.after, step.parameters) for step in changes),
-            "before_header": "models",
-            "after_header": "models",
+    order = Order(
+        models=tuple(definitions(given["name"], "name")),
+        parameters=check_parameters(given["parameters"]),
+        lock=parse(given["lock"]),
+        policy=Policy.load(given["policy"]),
+        **{
+            option: given[option]
+            for option in ("state", "registry", "exclusive", "warm", "models_path", "retries", "stall_timeout")
         },
-    }
-
-
-def line(step: Step, model: Model | None, parameters: Parameters | None = None) -> str:
-    if model is None:
-        return ""
-    more = f" {text(parameters)}" if parameters else ""
-    return f"{step.name} {model.digest[:12]} {model.size} bytes {model.quantization}{more}\n"
+    )
+    report = reporter(given["progress_file"])
+    access = access_to(given["registry"], DEFAULT_URL, given["username"], given["password"], given["ca_path"])
+    with (
+        Client(given["url"], given["timeout"]) as client,
+        Registry(given["timeout"], order.retries, report, access=access) as registry,
+    ):
+        work = Work(order, client, registry, report, module.check_mode)
+        work.plan()
+        for warning in work.warnings:
+            module.warn(warning)
+        try:
+            work.carry_out()
+        except OllamaError as error:  # what was done before it is done, and must be told
+            error.details.update(work.to_dict())
+            raise
+    return work.to_dict()
 
 
 def main() -> None:

@@ -65,6 +65,7 @@ requirements:
   - GNU tar, and zstd for releases in that format
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
+  - llmops.ollama.access
 attributes:
   check_mode:
     description: Predicts. The mirror is asked for C(sha256sum.txt), so a version that does not exist is found.
@@ -88,6 +89,9 @@ EXAMPLES = r"""
     version: 0.34.0
     base_url: https://mirror.example.com/ollama
     variants: [rocm]
+    username: fleet
+    password: "{{ vaulted_password }}"
+    ca_path: /etc/ssl/certs/site-ca.pem
 """
 
 RETURN = r"""
@@ -120,13 +124,21 @@ import platform
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.llmops.ollama.plugins.module_utils.access import ACCESS_OPTIONS, access_to
+from ansible_collections.llmops.ollama.plugins.module_utils.download import Downloader
 from ansible_collections.llmops.ollama.plugins.module_utils.entry import Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import reporter
-from ansible_collections.llmops.ollama.plugins.module_utils.release import Installation, Source, release, version_key
+from ansible_collections.llmops.ollama.plugins.module_utils.release import (
+    RELEASES_URL,
+    Installation,
+    release,
+    version_key,
+)
 
 ARGUMENT_SPEC: dict[str, Any] = {
+    **ACCESS_OPTIONS,
     "version": {"type": "str", "required": True},
-    "base_url": {"type": "str", "default": "https://github.com/ollama/ollama/releases/download"},
+    "base_url": {"type": "str", "default": RELEASES_URL},
     "sha256": {"type": "str"},
     "root": {"type": "path", "default": "/opt/ollama"},
     "variants": {"type": "list", "elements": "str", "default": []},
@@ -143,7 +155,8 @@ def execute(module: AnsibleModule) -> Result:
     installation = Installation(given["root"])
     before = installation.installed()
     report = reporter(given["progress_file"])
-    source = Source(given["timeout"], given["retries"], report)
+    access = access_to(wanted.base_url, RELEASES_URL, given["username"], given["password"], given["ca_path"])
+    source = Downloader(given["timeout"], given["retries"], report, access=access)
     outcome = installation.install(wanted, source, given["keep"], report, check=module.check_mode)
     after = sorted({*before, wanted.version} - {*outcome.removed}, key=version_key)
     return {

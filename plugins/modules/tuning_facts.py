@@ -16,6 +16,9 @@ description:
   - Plans the memory. What O(models) take in the worst case, with every slot full and every cache grown, must fit into
     the host's memory without a reserve. Where it does not, these give way in this order - prompt cache, models in
     memory together, parallel, type of the key-value cache (if the policy allows), context.
+  - Settings that M(llmops.ollama.autotune) found best on this host come before computed ones, as long as the hardware,
+    the engine and the model are those that were measured; where they are not, a warning says what changed. Memory is
+    planned all the same, and what O(environment) sets wins.
   - Changes nothing on the host.
 options:
   profile:
@@ -65,10 +68,11 @@ options:
     default: {}
   models:
     description:
-      - The models that the host shall serve. Each is a name, or a mapping with V(name) and V(gguf), the path of a GGUF
-        file on the host.
+      - The models that the host shall serve, in every form that O(llmops.ollama.model#module:name) takes.
       - A named model is looked up at the server of O(url) if that has it, else in O(registry), where only the head of
         its file is read. Nothing is pulled.
+      - Of a model's candidates the first is chosen that the host's memory and disk have room for with as many slots and
+        as much context as it should have; only where there is none, one for which these have to give way.
       - A model that cannot be looked up because neither answers is left out of the memory plan, with a warning. One
         that the registry does not have fails the task.
     type: list
@@ -91,6 +95,7 @@ options:
     type: path
 extends_documentation_fragment:
   - llmops.ollama.server
+  - llmops.ollama.access
   - ansible.builtin.action_common_attributes
   - ansible.builtin.action_common_attributes.facts
 attributes:
@@ -208,14 +213,35 @@ ansible_facts:
                 runtime_mb: 85
                 growth_mb: 3648
                 peak_mb: 10772
+        models:
+          description: O(models) with their candidates chosen, as O(llmops.ollama.model#module:name) takes them.
+          type: list
+          elements: raw
+          sample:
+            - name: gemma3:270m-it
+              from: gemma3:270m-it-q8_0
+        model_names:
+          description: The names of the models.
+          type: list
+          elements: str
+        choices:
+          description: For each model with candidates its C(name), the C(chosen) one and the C(reason).
+          type: list
+          elements: dict
+          sample:
+            - name: gemma3:270m-it
+              chosen: gemma3:270m-it-q8_0
+              reason: >-
+                Q8_0 is the first of 2 that fits with 2 x 4096 tokens (1210 of 3072 MiB); about 2 % loss, +15 % speed
+                against F16.
         gpu:
           description: Whether the models must be on GPUs entirely; one that is not fell back to the CPU.
           type: bool
         recommendations:
           description:
-            - The settings. C(rule) is V(explicit) or V(option) for a value of the user's, else it names where the value
-              comes from. C(variable), C(directive) or C(parameter) names what enforces it; where all are null,
-              C(reason) says what does.
+            - The settings. C(rule) is V(explicit) or V(option) for a value of the user's, V(measured) for one that
+              M(llmops.ollama.autotune) found, else it names where the value comes from. C(variable), C(directive) or
+              C(parameter) names what enforces it; where all are null, C(reason) says what does.
           type: list
           elements: dict
           sample:
@@ -250,10 +276,13 @@ ansible_facts:
           sample: []
 """
 
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.llmops.ollama.plugins.module_utils.access import ACCESS_OPTIONS, access_to
+from ansible_collections.llmops.ollama.plugins.module_utils.autotune.record import valid
 from ansible_collections.llmops.ollama.plugins.module_utils.bare_client import BareClient
 from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
@@ -263,15 +292,23 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files impor
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import SERVICE, read_tuned
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import Workload, calibrations
-from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Declared, Lookup, Model, Offered
+from ansible_collections.llmops.ollama.plugins.module_utils.model_choice import Host, resolve
+from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition, definitions
+from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Lookup, Model, Remote
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import DEFAULT_REGISTRY, ModelName
+from ansible_collections.llmops.ollama.plugins.module_utils.model_store import free_bytes, missing_bytes
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import REQUEST_TIMEOUT, Policy
 from ansible_collections.llmops.ollama.plugins.module_utils.runner import descendants, started
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Systemd
-from ansible_collections.llmops.ollama.plugins.module_utils.tuning import PROFILE_CHOICES, Intent, recommend
+from ansible_collections.llmops.ollama.plugins.module_utils.tuning import (
+    PROFILE_CHOICES,
+    Intent,
+    recommend,
+)
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **SERVER_OPTIONS,
+    **ACCESS_OPTIONS,
     "profile": {"type": "str", "choices": list(PROFILE_CHOICES), "default": "auto"},
     "engine_version": {"type": "str"},
     "num_gpu": {"type": "int"},
@@ -295,14 +332,38 @@ def execute(module: AnsibleModule) -> Result:
     intent = Intent.make(
         **{name: options[name] for name in ("profile", "engine_version", "num_gpu", "request_timeout", "environment")}
     )
-    declared = [Declared.of(entry, f"models[{index}]") for index, entry in enumerate(options["models"])]
+    declared = definitions(options["models"])
     here = options["hardware"] is None
     hardware = probe(models_path=options["models_path"]) if here else Hardware.describe(options["hardware"])
-    models, warnings = look_up(declared, options)
-    log = load_log() if here and models else ""
-    workload = Workload(models, calibrations(log, models, intent.engine), unknown=len(warnings))
-    tuning = recommend(hardware, policy, intent, workload, read_tuned(Files()) if here else None)
-    facts = {**tuning.to_dict(), "hardware": hardware.to_dict(), "warnings": [*warnings, *tuning.warnings]}
+    tuned = read_tuned(Files()) if here else None
+
+    store = options["models_path"] if here else None
+    host = Host.of(
+        hardware,
+        policy,
+        intent,
+        tuned,
+        len(declared),
+        (lambda model: missing_bytes(store, model.blob, model.size)) if store else (lambda model: 0),
+        free_bytes(store) if store else None,
+    )
+    server = BareClient(options["url"], options["timeout"])
+    found = resolve(declared, Lookup(server, Ask(options) if find_spec("requests") else None), host)
+    log = load_log() if here and found.models else ""
+    known = calibrations(log, found.models, intent.engine)
+    workload = Workload(found.models, known, unknown=len(declared) - len(found.models))
+    weights = {str(each.name): "" for each in found.definitions}
+    weights.update({model.name: model.blob for model in found.models})
+    measured, stale = valid(Files(), hardware, options["engine_version"], weights) if here else (None, [])
+    tuning = recommend(hardware, policy, intent, workload, tuned, measured)
+    facts = {
+        **tuning.to_dict(),
+        "hardware": hardware.to_dict(),
+        "models": [each.to_data() for each in found.definitions],
+        "model_names": [str(each.name) for each in found.definitions],
+        "choices": [choice.to_dict() for choice in found.choices],
+        "warnings": [*found.warnings, *stale, *tuning.warnings],
+    }
     for warning in facts["warnings"]:
         module.warn(warning)
     return {"changed": False, "ansible_facts": {"ollama_tuning": facts}}
@@ -318,26 +379,31 @@ def load_log() -> str:
         return ""
 
 
-def look_up(declared: list[Declared], options: dict[str, Any]) -> tuple[tuple[Model, ...], list[str]]:
-    """What the models are made of, and a warning for each that nobody could tell about."""
-    lookup = Lookup(BareClient(options["url"], options["timeout"]), offered(options) if find_spec("requests") else None)
-    return lookup.models(declared), lookup.warnings
-
-
-def offered(options: dict[str, Any]) -> Offered:
+class Ask:
     """Asks the registry, which is needed only for models that the server does not have."""
 
-    def look(name: ModelName) -> Model:
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+
+    def model(self, name: ModelName) -> Model:
+        return self._elsewhere().model(name)
+
+    def file(self, definition: Definition) -> Model:
+        return self._elsewhere().file(definition)
+
+    @cache  # noqa: B019  # one for the process
+    def _elsewhere(self) -> Remote:
         # Imported here since it takes a sixth of the CPU time that this module may use.
-        from ansible_collections.llmops.ollama.plugins.module_utils.registry import Registry  # noqa: PLC0415
-        from ansible_collections.llmops.ollama.plugins.module_utils.registry_facts import (  # noqa: PLC0415
-            offered_model,
+        from ansible_collections.llmops.ollama.plugins.module_utils.registry import (  # noqa: PLC0415
+            DEFAULT_URL,
+            Registry,
         )
+        from ansible_collections.llmops.ollama.plugins.module_utils.registry_facts import Elsewhere  # noqa: PLC0415
 
-        with Registry(options["timeout"]) as registry:
-            return offered_model(name, registry, options["registry"])
-
-    return look
+        options = self._options
+        url = options["registry"]
+        access = access_to(url, DEFAULT_URL, options["username"], options["password"], options["ca_path"])
+        return Elsewhere(Registry(options["timeout"], access=access), url)
 
 
 def main() -> None:

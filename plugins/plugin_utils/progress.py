@@ -17,7 +17,8 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-POLL_SECONDS = 1.0
+# With the way to the host, a line is seen within a second.
+POLL_SECONDS = 0.5
 
 
 class ProgressAction(ActionBase):
@@ -26,10 +27,14 @@ class ProgressAction(ActionBase):
     TRANSFERS_FILES = False
     _supports_check_mode = True
     _supports_diff = True
+    _supports_async = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
+        if self._task.async_val:  # nobody waits for it here
+            result.update(self._execute_module(task_vars=task_vars, wrap_async=True))
+            return result
         path = f"/tmp/.llmops-ollama-{uuid.uuid4().hex}"  # noqa: S108  # on the target; a random name, opened by us alone
         done = threading.Event()
         watcher = threading.Thread(target=self._watch, args=(path, done, task_vars), daemon=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
 from typing import Any
 
-from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.expectations import Measured, beside_guide
+from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.expectations import at_once, beside_guide
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.load import load_name
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
 
@@ -161,7 +161,8 @@ def _models(variables: HostVars) -> str:
     # What the health check saw is newer than what the pull returned; a dry run has only the latter.
     results = (variables.get(name) or {} for name in ("ollama_health_result", "ollama_models_result"))
     known: Sequence[Mapping[str, Any]] = next((each["models"] for each in results if each.get("models")), [])
-    return ", ".join(f"{model['name']} {model.get('quantization') or ''}".strip() for model in known) or "none"
+    there = [model for model in known if model.get("action") != "removed"]
+    return ", ".join(f"{model['name']} {model.get('quantization') or ''}".strip() for model in there) or "none"
 
 
 def _load(result: Mapping[str, Any] | None) -> list[str]:
@@ -244,21 +245,13 @@ def _ratios(title: str, levels: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _beside_guide(measured: Mapping[str, Any]) -> list[str]:
     """The guide's table, where the server's number of slots is known and one request at a time was measured too."""
-    settings = measured["settings"] or {}
-    slots = (settings.get("runner") or {}).get("slots") or settings.get("environment", {}).get("OLLAMA_NUM_PARALLEL")
-    levels = {level["concurrency"]: level for level in measured["levels"] if level["latency_s"]}
-    if slots is None or 1 not in levels:
+    found = at_once(measured)
+    if not found:
         return []
-    rows = beside_guide(
-        {
-            count: Measured(level["latency_s"]["mean"], level["requests_per_second"])
-            for count, level in levels.items()
-            if count and count <= int(slots)
-        }
-    )
+    rows = beside_guide(found)
     header = ["parallel", "latency: guide", "here", "throughput: guide", "here", "verdict"]
     text = table(header, [[str(value) for value in astuple(row)] for row in rows])
-    return [f"what the guide expects of parallel requests, and what came of it here ({slots} slots):", text]
+    return ["what the guide expects of parallel requests, and what came of it here:", text]
 
 
 def _reasons(host: str, variables: HostVars) -> str:
@@ -273,6 +266,7 @@ def _reasons(host: str, variables: HostVars) -> str:
         lines.append(f"  {name:{name_width}}  {value:{value_width}}  {wrapped[0]}")
         lines += [" " * margin + more for more in wrapped[1:]]
     lines += _memory(tuning.get("memory"))
+    lines += _models_chosen(tuning.get("choices", ()), variables.get("ollama_models_result") or {})
     for warning in tuning.get("warnings", []):
         first, *others = textwrap.wrap(f"warning: {warning}", WIDTH - 4)
         lines += [f"  {first}", *(f"    {more}" for more in others)]
@@ -308,6 +302,19 @@ def _memory(memory: Mapping[str, Any] | None) -> list[str]:
         how = ", with sizes from the log of its last load" if model.get("calibrated") else ""
         lines.append(f"    {name}, {slots}: {model['peak_mb']} MiB{how}")
         lines.append(f"      {sizes}")
+    return lines
+
+
+def _models_chosen(choices: Sequence[Mapping[str, Any]], result: Mapping[str, Any]) -> list[str]:
+    """What models with candidates are made of and why, and which models were removed."""
+    lines = []
+    for choice in choices:
+        lines.append(f"  {choice['name']} is made of {choice['chosen']}")
+        lines += [f"    {line}" for line in textwrap.wrap(choice["reason"], WIDTH - 4)]
+    removed = [model["name"] for model in result.get("models", ()) if model.get("action") == "removed"]
+    if removed:
+        text = f"removed, since they are not declared: {', '.join(removed)}"
+        lines += [f"  {line}" for line in textwrap.wrap(text, WIDTH - 2, break_on_hyphens=False)]
     return lines
 
 

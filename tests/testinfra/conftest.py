@@ -1,6 +1,6 @@
 # Copyright (c) 2026, llmops.ollama contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the tests of a running fleet share: its inventory and a way to run playbooks against it."""
+"""What the tests of a running fleet share: its inventory, and ways to run playbooks and modules against it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import testinfra
 import yaml
-
-ROOT = Path(__file__).resolve().parents[2]
+from module_run import ROOT, ModuleRun, RunEach, StartModule, run_each
+from testinfra.host import Host
 
 # Runs `ansible-playbook` with extra variables; returns the exit code and everything that it printed.
 RunPlaybook = Callable[..., "tuple[int, str]"]
@@ -56,3 +57,29 @@ def run_playbook(inventory: Path) -> RunPlaybook:
         return done.returncode, " ".join((done.stdout + done.stderr).split())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def fleet_host(inventory: Path) -> Callable[[str], Host]:
+    """Another host of the fleet than the one that a test is about, by its name."""
+    return lambda name: testinfra.get_host(f"ansible://{name}", ansible_inventory=str(inventory))
+
+
+@pytest.fixture
+def start_module(host: Host, inventory: Path) -> Iterator[StartModule]:
+    """Starts a module on the test's host; what still runs at the end of the test is ended."""
+    runs: list[ModuleRun] = []
+
+    def start(module: str, arguments: dict[str, Any], *options: str) -> ModuleRun:
+        runs.append(ModuleRun(inventory, host.backend.host, module, arguments, *options))
+        return runs[-1]
+
+    yield start
+    for run in runs:
+        run.stop()
+
+
+@pytest.fixture(name="run_each")
+def run_each_here(host: Host, inventory: Path, tmp_path: Path) -> RunEach:
+    """Runs a module on the test's host several times in one play."""
+    return lambda module, arguments: run_each(inventory, host.backend.host, module, arguments, tmp_path)

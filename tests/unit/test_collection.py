@@ -44,3 +44,13 @@ def test_the_collection_holds_what_users_need_and_nothing_else(installed: Path) 
     content = {path.name for path in (installed / "ansible_collections/llmops/ollama").iterdir()}
     assert {"plugins", "roles", "playbooks", "README.md", "LICENSE", "MANIFEST.json"} <= content
     assert not content & {"dev", "requirements", "molecule", ".collections", ".venv", ".dev", ".ci", ".config"}
+
+
+def test_a_report_is_written(installed: Path) -> None:
+    """Its templates and styles are part of the archive."""
+    (installed / "report.yml").write_text(
+        "- hosts: localhost\n  gather_facts: false\n  tasks: [llmops.ollama.report: {path: here}]\n", encoding="utf-8"
+    )
+    (installed / "inventory.ini").write_text("[ollama]\nllm1\n", encoding="utf-8")
+    assert "1 server, none reached" in ansible("ansible-playbook", "report.yml", "-i", "inventory.ini", home=installed)
+    assert "llm1" in (installed / "here/report.html").read_text(encoding="utf-8")

@@ -144,7 +144,8 @@ class Fleet:
         command += [f"--cpus={host.cpus}"] if host.cpus else []
         last = (os.cpu_count() or 1) - 1
         command += [f"--cpuset-cpus={host.spare_cpus}-{last}"] if 0 < host.spare_cpus <= last else []
-        command += [f"--memory={host.memory}"] if host.memory else []
+        # The same for memory and swap together: a host without swap, whatever this machine has.
+        command += [f"--memory={host.memory}", f"--memory-swap={host.memory}"] if host.memory else []
         command += ["--publish", f"127.0.0.1:{state.port}:8080"] if host.gateway else []
         if host.mirror:
             for name, folder in mounts.items():

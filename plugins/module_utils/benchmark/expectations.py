@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 Range = tuple[int, int]  # percent more than with one request at a time
 
@@ -46,6 +47,21 @@ class Row:
     verdict: str
 
 
+def at_once(document: Mapping[str, Any]) -> dict[int, Measured]:
+    """From a benchmark's document: what was measured with so many requests at a time as the server had slots for.
+
+    Empty where the number of slots is not known, or one request at a time was not measured.
+    """
+    settings = document.get("settings") or {}
+    slots = (settings.get("runner") or {}).get("slots") or settings.get("environment", {}).get("OLLAMA_NUM_PARALLEL")
+    found = {
+        level["concurrency"]: Measured(level["latency_s"]["mean"], level["requests_per_second"])
+        for level in document["levels"]
+        if level["latency_s"] and level["concurrency"] and level["concurrency"] <= int(slots or 0)
+    }
+    return found if 1 in found else {}
+
+
 def beside_guide(measured: Mapping[int, Measured]) -> list[Row]:
     """The guide's table with what was measured, by the number of parallel requests; 1 is what the others are against.
 
@@ -58,8 +74,8 @@ def beside_guide(measured: Mapping[int, Measured]) -> list[Row]:
         expected, found = GUIDE.get(parallel), measured.get(parallel)
         latency = throughput = None
         if base and found:
-            latency = _change(base.latency_s, found.latency_s)
-            throughput = _change(base.requests_per_second, found.requests_per_second)
+            latency = change(base.latency_s, found.latency_s)
+            throughput = change(base.requests_per_second, found.requests_per_second)
         rows.append(
             Row(
                 parallel,
@@ -73,7 +89,8 @@ def beside_guide(measured: Mapping[int, Measured]) -> list[Row]:
     return rows
 
 
-def _change(before: float, after: float) -> float | None:
+def change(before: float, after: float) -> float | None:
+    """By how many percent a number grew; None where it grew from nothing."""
     return (after / before - 1) * 100 if before > 0 else None
 
 

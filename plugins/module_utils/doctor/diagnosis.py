@@ -52,6 +52,7 @@ def checked(seen: Evidence, hours: float) -> list[str]:
         f"API: {seen.api_problem}"
         if seen.api_problem
         else f"API: version {seen.version}, models loaded: {len(seen.loaded)}",
+        f"lock: {len(seen.drifted)} of {seen.pinned} pinned models drifted" if seen.pinned else "lock: none given",
         f"memory: {mib(seen.memory_free)} of {mib(seen.memory_limit)} left, service uses {mib(seen.service_rss)}",
         f"control groups: {', '.join(groups) or 'none readable'}",
         f"CPUs: load {seen.load_average:.1f}, {len(seen.processes)} other processes watched for {seen.seconds:g} s, "

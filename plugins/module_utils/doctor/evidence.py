@@ -14,6 +14,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.journal impor
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import Engine
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import Drift
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Unit
 
 MIB = 1 << 20
@@ -141,6 +142,8 @@ class Evidence:
     after: Sample = Sample()
     seconds: float = 0.0
     predicted_mb: int | None = None
+    drifted: tuple[Drift, ...] = ()
+    pinned: int = 0  # models in the lock
 
     @property
     def engine(self) -> Engine:

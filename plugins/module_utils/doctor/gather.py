@@ -30,6 +30,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files impor
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.memory import read_memory
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
 from ansible_collections.llmops.ollama.plugins.module_utils.health import Installed
+from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition
+from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import Lock, drifts, weights_of
 from ansible_collections.llmops.ollama.plugins.module_utils.runner import read_environ
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import (
     QUERY_SECONDS,
@@ -72,6 +74,8 @@ class Looker:
         hours: float = 24.0,
         seconds: float = 1.0,
         predicted_mb: int | None = None,
+        lock: Lock | None = None,
+        models: Sequence[Definition] | None = None,
     ) -> Evidence:
         """Gather everything about one host; takes ``seconds``, and the time that a silent server is waited for."""
         files, now = Files(self.root), self.now()
@@ -106,7 +110,8 @@ class Looker:
                 for line in self._journal(["--dmesg"], now - hours * 3600, KERNEL_LINES)
                 if KERNEL_MARK in line.text
             ),
-            runners=runners,
+            # Where memory is used up, even looking may be what ends one.
+            runners=tuple(runner for runner in runners if files.exists(f"/proc/{runner.pid}")),
             service_rss=sum(_status(files, each, "VmRSS") for each in pids),
             service_swap=sum(_status(files, each, "VmSwap") for each in pids),
             hardware=self._hardware(),
@@ -120,7 +125,7 @@ class Looker:
             seconds=seconds,
             predicted_mb=predicted_mb,
         )
-        return _ask(client, seen)
+        return _ask(client, seen, lock or {}, models)
 
     def _environment(self, unit: Unit) -> dict[str, str] | None:
         if not unit.main_pid:
@@ -199,15 +204,18 @@ def _assignments(path: str, text: str) -> list[Setting]:
     return [Setting(path, name, value.replace("%%", "%")) for name, _, value in pairs]
 
 
-def _ask(client: Client, seen: Evidence) -> Evidence:
+def _ask(client: Client, seen: Evidence, lock: Lock, models: Sequence[Definition] | None) -> Evidence:
     """Add what the server itself says."""
     try:
         seen = replace(seen, version=client.version())
         loaded = tuple(Loaded.of_ps(entry) for entry in client.ps())
-        tags = [Installed.of_tag(entry) for entry in client.tags()]
+        tags = client.tags()
+        digests = {str(entry["name"]).lower(): str(entry.get("digest") or "") for entry in tags}
+        drifted = drifts(lock, digests, lambda name: weights_of(client.show(name)), models)
     except OllamaError as error:
         return replace(seen, api_problem=str(error))
-    return replace(seen, loaded=loaded, installed=tuple((model.name, model.quantization) for model in tags))
+    installed = tuple((model.name, model.quantization) for model in map(Installed.of_tag, tags))
+    return replace(seen, loaded=loaded, installed=installed, drifted=tuple(drifted), pinned=len(lock))
 
 
 def _runners(files: Files, pid: int) -> tuple[Runner, ...]:

@@ -49,6 +49,8 @@ _KERNEL_KILL = re.compile(r"Killed process \d+ \((?:ollama|llama-)")
 _SIGNAL_KILL = re.compile(
     r'no longer running" sys=9 |code=killed, status=9/KILL|error="signal: killed"|terminated.*signal: killed'
 )
+# All that 0.30 and newer say of a runner that ends during a request, until the next one comes: killed or crashed.
+_BROKE_OFF = re.compile(r'llama-server completion error" error=".*: EOF"')
 
 
 def refused(seen: Evidence) -> Iterator[Finding]:
@@ -83,8 +85,9 @@ def killed(seen: Evidence) -> Iterator[Finding]:
     by_signal = [line.text for line in seen.journal if _SIGNAL_KILL.search(line.text)]
     counted = f"{seen.after.memory_group}/: processes killed since the group was made: {seen.after.oom_kills}"
     own = seen.after.memory_group.endswith(f"/{seen.unit.name}")
-    if seen.after.oom_kills and (own or said or by_signal):
-        said = [*(said or by_signal[-1:]), counted]
+    hints = said or by_signal[-1:] or _gone(seen)
+    if seen.after.oom_kills and (own or hints):
+        said = [*hints, counted]
     if said:
         yield Finding(
             MEMORY,
@@ -110,6 +113,13 @@ def killed(seen: Evidence) -> Iterator[Finding]:
             counted,
             f"Find what else runs there (ps aux --sort=-rss), or: {remedy(seen)}",
         )
+
+
+def _gone(seen: Evidence) -> list[str]:
+    """What tells that a runner has ended without a word of why."""
+    broke_off = [line.text for line in seen.journal if _BROKE_OFF.search(line.text)]
+    lost = seen.engine.runs_llama_server and seen.loaded and not seen.runners
+    return [*broke_off[-1:], *([f"/api/ps lists {_names(seen.loaded)}, but no process runs it"] if lost else [])]
 
 
 def at_the_limit(seen: Evidence) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding impor
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import VARIABLES, check_variable, variable_problem
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
+from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import LOCK_REMEDY
 
 # What is in the same second may have been written before the start.
 CLOCK_SLACK = 1.0
@@ -114,6 +115,13 @@ def replaced_by_default(seen: Evidence) -> Iterator[Finding]:
             )
 
 
+def drifted_from_lock(seen: Evidence) -> Iterator[Finding]:
+    """A model that is not the one that the lock pins."""
+    for drift in seen.drifted:
+        evidence = f"installed: {drift.has or 'no'}; pinned: {drift.pinned}"
+        yield Finding(SETTING, PROBLEM, f"{drift}.", evidence, LOCK_REMEDY)
+
+
 def needs_reload(seen: Evidence) -> Iterator[Finding]:
     """Files that systemd has not read."""
     unread = ", ".join(file.path for file in seen.files if file.unread)
@@ -183,6 +191,7 @@ DETECTORS = (
     not_in_process,
     read_by_nobody,
     replaced_by_default,
+    drifted_from_lock,
     needs_reload,
     older_than_its_files,
     too_old_for_parallel,

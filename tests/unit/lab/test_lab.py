@@ -109,7 +109,7 @@ def test_limits_and_the_mirror_go_to_the_hosts_that_ask_for_them(tmp_path: Path,
     lab = fleet.Fleet(steps, "demo", tmp_path)
     state = fleet.State("default", 8080, Sources(releases=False, registry=False))
     commands = {host.name: lab.create_command(host, state, {"models": Path("/cache/m")}) for host in DEFAULT}
-    assert {"--cpus=1", "--memory=4g"} <= set(commands["ollama1"])
+    assert {"--cpus=1", "--memory=4g", "--memory-swap=4g"} <= set(commands["ollama1"])
     assert not any(word.startswith(("--cpus=", "--memory")) for word in commands["ollama2"])
     assert "/cache/m:/srv/ollama-mirror/models:ro" in commands["edge"]
     assert "127.0.0.1:8080:8080" in commands["edge"]

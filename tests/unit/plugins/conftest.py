@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from fake_http import FakeOllama, FakeRegistry, FakeServer
+from fake_mirror import FakeMirror
 
 
 @pytest.fixture
@@ -22,6 +23,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
 def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRegistry]:
     monkeypatch.setenv("no_proxy", "*")
     with FakeRegistry() as fake:
+        yield fake
+
+
+@pytest.fixture
+def fake_mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMirror]:
+    monkeypatch.setenv("no_proxy", "*")
+    with FakeMirror() as fake:
         yield fake
 
 

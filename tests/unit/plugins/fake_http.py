@@ -59,6 +59,7 @@ class FakeServer:
         self.bodies: list[Json] = []
         self.connections: set[int] = set()
         self.range = ""  # that the last request asked for
+        self.content = b""  # that came with it
         self.queue: list[Answer | Stream | None] = []  # answers for the next requests, before any others
         self._sockets: list[socket.socket] = []
         fake = self
@@ -75,13 +76,24 @@ class FakeServer:
                 fake._sockets.append(self.connection)
 
             def _serve(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                fake.content = self._body()
                 fake.log.append(f"{self.command} {self.path}")
-                fake.bodies.append(json.loads(body) if body else {})
+                is_json = self.headers.get("Transfer-Encoding") is None  # only uploads come in chunks
+                fake.bodies.append(json.loads(fake.content) if fake.content and is_json else {})
                 fake.range = self.headers.get("Range", "")
                 fake.connections.add(self.client_address[1])
                 with contextlib.suppress(OSError):  # the client may have gone, which some tests want
                     fake._send(self, fake.queue.pop(0) if fake.queue else fake.answer(fake.log[-1], fake.bodies[-1]))
+
+            def _body(self) -> bytes:
+                if self.headers.get("Transfer-Encoding") != "chunked":
+                    return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                body = b""
+                while length := int(self.rfile.readline(), 16):
+                    body += self.rfile.read(length)
+                    self.rfile.readline()
+                self.rfile.readline()
+                return body
 
             do_GET = do_POST = do_DELETE = do_HEAD = _serve  # noqa: N815  # the names that the base class looks for
 
@@ -199,17 +211,29 @@ class FakeRegistry(FakeServer):
         return Answer(404, {"errors": [{"code": "MANIFEST_UNKNOWN"}]}) if found is None else Answer(200, found)
 
 
+PARENT = "from"  # in a manifest's layer: the model that it was made of
+IMAGE = "application/vnd.ollama.image."
+
+
 class FakeOllama(FakeServer):
-    """Behaves as an Ollama server; what it is told to pull comes from ``registry``, in chunks of a quarter."""
+    """Behaves as an Ollama server; what it is told to pull comes from ``registry``, in chunks of a quarter.
+
+    Up to version 0.24 its list does not tell what a model was made of.
+    """
 
     def __init__(self, registry: FakeRegistry) -> None:
         super().__init__()
         self.registry = registry
+        self.version = "0.34.0"
         self.models: dict[str, bytes] = {}  # short name → manifest
         self.blobs: set[str] = set()  # digests of complete blobs
+        self.contents: dict[str, bytes] = {}  # digest → bytes, of blobs that were not pulled
         self.partial: dict[str, int] = {}  # digest → bytes that a broken pull left behind
-        self.shows: dict[str, Json] = {}  # short name → answer of /api/show
+        self.shows: dict[str, Json] = {}  # short name → what /api/show answers beyond what follows from the manifest
+        self.loads: dict[str, list[float]] = {}  # short name → seconds that each of the next requests waits for a load
+        self.loaded: list[str] = []  # short names of what is in memory
         self.faults: list[Any] = []  # one for each pull, in order: an error line, "break", "stall" or "end"
+        self.rewrites = False  # whether it writes the files that models are made of anew
 
     def install(self, name: str, manifest: bytes) -> None:
         self.models[name] = manifest
@@ -221,14 +245,25 @@ class FakeOllama(FakeServer):
         return [*value["layers"], value["config"]]
 
     def answer(self, request: str, body: Json) -> Answer | Stream | None:
+        if request == "GET /api/version":
+            return Answer(200, {"version": self.version})
         if request == "GET /api/tags":
             return Answer(200, {"models": [self._tag(name) for name in self.models]})
-        if request == "POST /api/show" and body["model"] in self.shows:
-            return Answer(200, self.shows[body["model"]])
+        if request == "GET /api/ps":
+            return Answer(200, {"models": [{"name": name} for name in self.loaded]})
+        if request == "POST /api/show" and (body["model"] in self.models or body["model"] in self.shows):
+            return Answer(200, self.show(body["model"]))
+        if request == "POST /api/generate" and body["model"] in self.models:
+            self.loaded = [body["model"]]
+            waits = self.loads.get(body["model"]) or [0.0]
+            load = waits.pop(0) if len(waits) > 1 else waits[0]
+            return Stream([{"response": "x", "done": False}, {"done": True, "load_duration": int(load * 1e9)}])
         if request == "POST /api/create":
             return Stream(self._create(body))
         if request.startswith("HEAD /api/blobs/"):
             return Answer(200 if request.rpartition("/")[2] in self.blobs else 404)
+        if request.startswith("POST /api/blobs/"):
+            return self._store(request.rpartition("/")[2], self.content)
         if request == "POST /api/copy":
             if body["source"] not in self.models:
                 return Answer(404, {"error": "model not found"})
@@ -241,25 +276,89 @@ class FakeOllama(FakeServer):
             return Stream(self._pull(body["model"], fault), broken=fault == "break")
         return super().answer(request, body)
 
+    def _store(self, digest: str, content: bytes) -> Answer:
+        if digest != f"sha256:{sha256(content)}":
+            return Answer(400, {"error": f"digest mismatch, expected {digest}"})
+        self.contents[digest] = content
+        self.blobs.add(digest)
+        return Answer(201)
+
+    def _add(self, kind: str, value: Any) -> Json:
+        content = value if isinstance(value, bytes) else json.dumps(value, sort_keys=True).encode()
+        digest = f"sha256:{sha256(content)}"
+        self._store(digest, content)
+        return {"mediaType": IMAGE + kind, "digest": digest, "size": len(content)}
+
+    def _kinds(self, name: str) -> dict[str, Json]:
+        """The layers of a model by their kind."""
+        layers = json.loads(self.models[name])["layers"]
+        return {layer.get("mediaType", IMAGE + "model").rpartition(".")[2]: layer for layer in layers}
+
+    def _read(self, layer: Json | None) -> bytes:
+        digest = layer["digest"] if layer else ""
+        return self.contents.get(digest) or self.registry.blobs.get(digest) or b""
+
+    def show(self, name: str) -> Json:
+        """The answer of ``/api/show``."""
+        if name not in self.models:
+            return self.shows[name]
+        kinds = self._kinds(name)
+        parameters = json.loads(self._read(kinds.get("params")) or b"{}")
+        rows = [
+            f"{key:30} {json.dumps(value)}"
+            for key, values in parameters.items()
+            for value in (values if isinstance(values, list) else [values])
+        ]
+        shown = {
+            "parameters": "\n".join(rows),
+            "system": self._read(kinds.get("system")).decode(),
+            "template": self._read(kinds.get("template")).decode(),
+            "modelfile": f"# generated\nFROM /models/blobs/{kinds['model']['digest'].replace(':', '-')}\nTEMPLATE x",
+            "details": {"parent_model": kinds["model"].get(PARENT, "")},
+        }
+        return {**shown, **self.shows.get(name, {})}
+
     def _create(self, body: Json) -> Iterable[Any]:
-        """Another manifest over the same weights, and parameters added to what is shown."""
-        name, parameters = body["model"], body["parameters"]
-        manifest = json.loads(self.models[body["from"]])
-        self.models[name] = json.dumps({**manifest, "parameters": parameters}).encode()
-        show = self.shows.setdefault(name, {})
-        kept = [line for line in show.get("parameters", "").splitlines() if line.split()[0] not in parameters]
-        show["parameters"] = "\n".join([*kept, *(f"{key}    {value}" for key, value in parameters.items())])
+        """A model of another one, whose parameters stay where they are not replaced, or of a file."""
+        name, base = body["model"], body.get("from")
+        if base and base not in self.models:
+            yield {"error": "pull model manifest: file does not exist"}
+            return
+        if base:
+            old, kinds = json.loads(self.models[base]), self._kinds(base)
+            kinds["model"] = {**kinds["model"], PARENT: base}
+            config = old["config"]
+        else:
+            (digest,) = body["files"].values()
+            if digest not in self.blobs:
+                yield {"error": f"open {digest}: no such file or directory"}
+                return
+            content = self.contents[digest]
+            if self.rewrites and not content.startswith(b"GGUF rewritten"):
+                content = b"GGUF rewritten" + content
+            kinds = {"model": self._add("model", content)}
+            config = {**self._add("config", {"file_type": "Q8_0", "model_family": "llama", "model_type": "1.00M"})}
+        parameters = {**json.loads(self._read(kinds.get("params")) or b"{}"), **body.get("parameters", {})}
+        if parameters:
+            kinds["params"] = self._add("params", parameters)
+        for kind in ("system", "template"):
+            if body.get(kind):
+                kinds[kind] = self._add(kind, body[kind].encode())
+        self.install(name, json.dumps({"config": config, "layers": list(kinds.values())}).encode())
         yield {"status": "writing manifest"}
         yield {"status": "success"}
 
     def _tag(self, name: str) -> Json:
         manifest = self.models[name]
-        config = json.loads(self.registry.blobs[json.loads(manifest)["config"]["digest"]])
+        config = json.loads(self._read(json.loads(manifest)["config"]))
+        parent = self._kinds(name)["model"].get(PARENT, "")
+        newer = {"parent_model": parent, "context_length": 32768} if self.version >= "0.30" else {"parent_model": ""}
         return {
             "name": name,
             "digest": sha256(manifest),
             "size": sum(layer["size"] for layer in self._layers(manifest)),
             "details": {
+                **newer,
                 "quantization_level": config["file_type"],
                 "family": config["model_family"],
                 "parameter_size": config["model_type"],

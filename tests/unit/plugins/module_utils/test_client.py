@@ -67,7 +67,7 @@ def test_lists_come_back_as_the_server_gives_them(server: FakeServer, client: Cl
 
 
 def test_requests_carry_what_the_api_expects(server: FakeServer, client: Client) -> None:
-    server.queue += [Answer(), Answer(), Answer(), Answer(200, {"details": {}}), Stream([{"status": "success"}])]
+    server.queue += [Answer(), Answer(), Answer(200, {}), Answer(200, {"details": {}}), Stream([{"status": "success"}])]
     client.copy("a:b", "c:d")
     client.delete("a:b")
     client.embed("c:d", "text")

@@ -12,6 +12,8 @@ import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils import health as core
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
 from ansible_collections.llmops.ollama.plugins.module_utils.effective import Host, Wanted
+from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import definitions
+from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import parse
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Completed, Systemd
 from fake_host import FakeHost
 from fake_http import Answer, FakeServer, Json, Stream
@@ -317,6 +319,48 @@ def test_without_root_each_check_says_what_is_needed(
 
 def result(ok: bool) -> core.Health:
     return core.Health("live", "", (), (core.Check("api", ok, "text", 1.0),))
+
+
+LOCK = parse(
+    {
+        "format": 1,
+        "models": {
+            "a:1": {"digest": "a" * 64, "weights": "1" * 64, "size": 1},
+            "b:2": {"digest": "b" * 64, "weights": "2" * 64, "size": 1},
+            "c:3": {"digest": "c" * 64, "weights": "3" * 64, "size": 1},
+        },
+    }
+)
+
+
+def tags(**digests: str) -> Answer:
+    models = [
+        {"name": f"{name}:{number}", "digest": digest * 64} for number, (name, digest) in enumerate(digests.items(), 1)
+    ]
+    return Answer(200, {"models": models})
+
+
+def test_models_are_compared_with_the_lock(ollama: FakeOllama, client: Client) -> None:
+    ollama.answers["GET /api/tags"] = tags(a="a", b="d", c="c")
+    ollama.answers["POST /api/show"] = Answer(200, {"modelfile": f"FROM /models/blobs/sha256-{'9' * 64}"})
+    health = core.Examination(client, lock=LOCK).run()
+    assert found(health) == {"api": True, "version": True, "lock": False}
+    assert detail(health, "lock").startswith(
+        f"Models drifted from the lock: b:2 has the digest {'d' * 12} and is pinned to {'b' * 12}. Run site.yml"
+    )
+    # With parameters set over it, it still has the pinned weights.
+    ollama.answers["POST /api/show"] = Answer(200, {"modelfile": f"FROM /models/blobs/sha256-{'2' * 64}"})
+    assert core.Examination(client, lock=LOCK).run().healthy
+
+
+def test_only_the_pins_of_the_declared_models_count(ollama: FakeOllama, client: Client) -> None:
+    ollama.answers["GET /api/tags"] = tags(a="a")
+    health = core.Examination(client, lock=LOCK).run()
+    assert "b:2 is missing" in detail(health, "lock")
+    assert "c:3 is missing" in detail(health, "lock")
+    assert core.Examination(client, lock=LOCK, models=definitions(["a:1"])).run().healthy
+    made_of_b = definitions(["a:1", {"name": "mine", "from": "b:2"}])
+    assert "b:2 is missing" in detail(core.Examination(client, lock=LOCK, models=made_of_b).run(), "lock")
 
 
 @pytest.mark.parametrize(

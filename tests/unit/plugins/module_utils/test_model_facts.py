@@ -12,9 +12,10 @@ import gguf_bytes
 import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils.bare_client import BareClient
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, NotFound
-from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Declared, Lookup, Model
+from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import definitions
+from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Lookup, Model
 from ansible_collections.llmops.ollama.plugins.module_utils.registry import Registry
-from ansible_collections.llmops.ollama.plugins.module_utils.registry_facts import offered_model
+from ansible_collections.llmops.ollama.plugins.module_utils.registry_facts import Elsewhere
 from fake_http import FakeOllama, FakeRegistry
 
 SHOW: dict[str, Any] = json.loads((Path(__file__).parents[2] / "fixtures/models/gemma3-270m-show.json").read_text())
@@ -42,8 +43,8 @@ def look(
 ) -> tuple[tuple[Model, ...], list[str]]:
     with Registry() as questions:
         client = BareClient(server.url if server else "http://127.0.0.1:1", 5.0)
-        lookup = Lookup(client, lambda name: offered_model(name, questions, url or registry.url))
-        return lookup.models([Declared.of(entry) for entry in entries]), lookup.warnings
+        lookup = Lookup(client, Elsewhere(questions, url or registry.url))
+        return lookup.models(definitions(entries)), lookup.warnings
 
 
 def test_a_server_tells_of_what_it_has(ollama: FakeOllama, registry: FakeRegistry) -> None:
@@ -56,7 +57,7 @@ def test_a_server_tells_of_what_it_has(ollama: FakeOllama, registry: FakeRegistr
         "parameters": 'num_ctx                        8192\nstop                           "<end>"\nnum_batch    256',
     }
     registry.log.clear()
-    ((model,), warnings) = look(registry, "Gemma3:270m", "gemma3:270m", server=ollama)
+    ((model,), warnings) = look(registry, "gemma3:270m", "Gemma3:270m", server=ollama)
     assert (model.name, model.source, model.blob, model.context, model.batch) == (
         "gemma3:270m",
         "server",
@@ -102,6 +103,12 @@ def test_a_file_is_looked_into(registry: FakeRegistry, tmp_path: Path) -> None:
     assert (model.name, model.source, model.shape.weight_bytes) == ("mine:latest", "file", WEIGHTS)
 
 
+def test_parameters_of_the_definition_come_before_those_of_the_weights(registry: FakeRegistry) -> None:
+    registry.publish_file("library/m:1", FILE, params={"num_ctx": 1024, "num_batch": 64})
+    ((model,), _warnings) = look(registry, {"name": "mine", "from": "m:1", "parameters": {"num_ctx": 512}})
+    assert (model.name, model.context, model.batch) == ("mine:latest", 512, 64)
+
+
 def test_a_model_that_is_nowhere_is_an_error(registry: FakeRegistry) -> None:
     with pytest.raises(NotFound, match="has no model nosuch:1"):
         look(registry, "nosuch:1")
@@ -141,27 +148,8 @@ def test_a_registry_out_of_reach_is_a_warning_for_each_model(registry: FakeRegis
 
 def test_a_host_that_cannot_ask_says_why() -> None:
     lookup = Lookup(BareClient("http://127.0.0.1:1", 5.0), None)
-    assert lookup.models([Declared.of("m:1")]) == ()
+    assert lookup.models(definitions(["m:1"])) == ()
     assert "lacks the Python library requests" in lookup.warnings[0]
-
-
-@pytest.mark.parametrize(
-    ("entry", "words"),
-    [
-        ("a b", "'a b' is not a model name"),
-        ("", "it is empty"),
-        (7, "models[1] is 7"),
-        (["m"], "models[1] is ['m']"),
-        ({"model": "m"}, "models[1]: unknown key 'model'. Known keys: name, gguf."),
-        ({}, "models[1]: name is missing"),
-        ({"name": None}, "models[1]: name is missing"),
-        ({"name": "m", "file": "x"}, "unknown key 'file'"),
-    ],
-)
-def test_a_bad_entry_is_named(entry: Any, words: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
-        Declared.of(entry, "models[1]")
-    assert words in str(refused.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing", HEADER[:1000]])

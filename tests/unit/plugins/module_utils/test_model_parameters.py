@@ -1,22 +1,14 @@
 # Copyright (c) 2026, llmops.ollama contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Parameters of models: what a server shows of them, and whether a model is still what the registry offers."""
+"""What a server shows of a model, and what of an overlay that lacks."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import pytest
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
-from ansible_collections.llmops.ollama.plugins.module_utils.model_parameters import (
-    check,
-    differing,
-    of_show,
-    same_base,
-    text,
-)
-from ansible_collections.llmops.ollama.plugins.module_utils.registry import Layer, Manifest
+from ansible_collections.llmops.ollama.plugins.module_utils.model_parameters import lacking, of_show
+from ansible_collections.llmops.ollama.plugins.module_utils.model_recipe import Overlay
 
 # As Ollama 0.34.0 shows them.
 SHOW = {
@@ -56,40 +48,11 @@ def test_what_a_server_shows() -> None:
     ],
 )
 def test_what_differs(wanted: dict[str, Any], left: dict[str, Any]) -> None:
-    assert differing(check(wanted), SHOW) == left
+    assert lacking(Overlay(wanted), SHOW) == Overlay(left)
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({"Num Ctx": 1}, "'Num Ctx' is not a name"),
-        ({"num_ctx": None}, "num_ctx is None"),
-        ({"num_ctx": {"a": 1}}, "num_ctx is {'a': 1}"),
-        ({"stop": []}, "stop is []"),
-    ],
-)
-def test_what_cannot_be_a_parameter_is_refused(given: dict[str, Any], words: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
-        check(given)
-    assert words in str(refused.value)
-
-
-def manifest(weights: str = "a" * 64, template: str = "{{ .Prompt }}") -> Manifest:
-    layers = (
-        Layer(f"sha256:{weights}", 9, "model"),
-        Layer(f"sha256:{hashlib.sha256(template.encode()).hexdigest()}", 9, "template"),
-        Layer("sha256:" + "c" * 64, 9, "license"),
-    )
-    return Manifest("d" * 64, Layer("sha256:" + "b" * 64, 9), layers)
-
-
-def test_a_model_is_current_while_weights_and_texts_are() -> None:
-    assert same_base(manifest(), SHOW)
-    assert not same_base(manifest(weights="e" * 64), SHOW)
-    assert not same_base(manifest(template="new"), SHOW)
-    assert not same_base(Manifest("d", Layer("sha256:" + "b" * 64, 9), ()), SHOW)
-    assert not same_base(manifest(), {})
-
-
-def test_for_a_person() -> None:
-    assert text({"num_thread": 2, "stop": ["a"]}) == 'num_thread=2 stop=["a"]'
+def test_texts_are_compared_too() -> None:
+    show = {**SHOW, "system": "Be brief."}
+    assert not lacking(Overlay({}, "Be brief.", "{{ .Prompt }}"), show)
+    assert lacking(Overlay({}, "Be long.", "{{ .System }}"), show) == Overlay({}, "Be long.", "{{ .System }}")
+    assert lacking(Overlay({}, "Be brief."), SHOW) == Overlay({}, "Be brief.")

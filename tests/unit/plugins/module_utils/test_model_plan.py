@@ -1,35 +1,26 @@
 # Copyright (c) 2026, llmops.ollama contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is decided for a model, from what is installed and what the registry offers."""
+"""What is decided for models, from what is installed, what is declared and what the registry offers."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections import namedtuple
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import pytest
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, NoSpace, NotFound
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import ChecksumMismatch, NotFound, Unreachable
+from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import definitions
+from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import Pin
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
-from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import (
-    Model,
-    Server,
-    Step,
-    bring,
-    check_space,
-    distinct_names,
-    installed_models,
-    keep,
-    remove,
-)
-from ansible_collections.llmops.ollama.plugins.module_utils.registry import Layer, Registry, source_of
+from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import Planner, Server, Step, keep, remove
+from ansible_collections.llmops.ollama.plugins.module_utils.model_recipe import Overlay, Record
+from ansible_collections.llmops.ollama.plugins.module_utils.model_state import State, installed_models
+from ansible_collections.llmops.ollama.plugins.module_utils.registry import Registry
 from fake_http import Answer, FakeRegistry
 
 GEMMA = ModelName.parse("gemma3:270m")
-INSTALLED = Model("0" * 64, 5, "Q8_0", "gemma3", "268.10M")
+INSTALLED = State("0" * 64, 5, "Q8_0", "gemma3", "268.10M")
 
 # An entry of /api/tags as a server of version 0.34.0 gives it.
 TAG = {
@@ -45,12 +36,11 @@ TAG = {
         "families": ["gemma3"],
         "parameter_size": "268.10M",
         "quantization_level": "Q4_K_M",
+        "context_length": 32768,
+        "embedding_length": 640,
     },
+    "capabilities": ["completion"],
 }
-
-
-def has_no_blob(digest: str) -> bool:
-    return False
 
 
 @pytest.fixture
@@ -59,66 +49,79 @@ def asker() -> Iterator[Registry]:
         yield asker
 
 
-Bring = Callable[..., Step]
+Decide = Callable[..., list[Step]]
 
 
 @pytest.fixture
-def decide(registry: FakeRegistry, asker: Registry) -> Bring:
-    def decide(installed: Model | None, has_blob: Callable[[str], bool] = has_no_blob) -> Step:
-        return bring(GEMMA, installed, source_of(GEMMA, registry.url), asker, Server(has_blob))
+def decide(registry: FakeRegistry, asker: Registry) -> Decide:
+    """Plans for a server with these models, by name, that shows what is given."""
+
+    def decide(installed: dict[str, State], *entries: Any, **options: Any) -> list[Step]:
+        shows = options.pop("shows", {})
+        has_blob = options.pop("has_blob", lambda digest: False)
+        url = options.pop("url", registry.url)
+        server = Server(has_blob, lambda name: shows.get(name, {}))
+        return Planner(installed, server, asker, url, **options).bring(definitions(entries))
 
     return decide
+
+
+def actions(steps: list[Step]) -> list[tuple[str, str]]:
+    return [(str(step.name), step.action) for step in steps]
+
+
+def made(of: State, overlay: Overlay, origin: str, base: str) -> State:
+    """A model as this collection makes it."""
+    return replace(of, digest="f" * 64, parent=str(Record.make(overlay, origin, base).name))
 
 
 def test_installed_models() -> None:
     models = installed_models([TAG, {"name": "Team/M:T", "digest": "d", "size": 1, "details": None}])
     assert models == {
-        "gemma3:270m": Model(str(TAG["digest"]), 253136896, "Q4_K_M", "gemma3", "268.10M"),
-        "team/m:t": Model("d", 1, "", "", ""),
+        "gemma3:270m": State(str(TAG["digest"]), 253136896, "Q4_K_M", "gemma3", "268.10M", ""),
+        "team/m:t": State("d", 1, "", "", "", None),
     }
 
 
-def test_distinct_names() -> None:
-    names = distinct_names(["gemma3:270m", "b", "library/Gemma3:270m", "b:latest"])
-    assert [str(name) for name in names] == ["Gemma3:270m", "b:latest"]
-    with pytest.raises(InvalidInput):
-        distinct_names(["b", "a b"])
+# The registry's model as it is
 
 
-def test_a_model_that_is_absent_is_pulled(registry: FakeRegistry, decide: Bring) -> None:
+def test_a_model_that_is_absent_is_pulled(registry: FakeRegistry, decide: Decide) -> None:
     digest = registry.publish("library/gemma3:270m", size=1000)
-    step = decide(None)
+    (step,) = decide({}, "gemma3:270m")
     config = step.missing[-1]
-    assert (step.action, step.before, step.warning) == ("pulled", None, "")
-    assert step.after == Model(digest, 1000 + config.size, "Q4_K_M", "gemma3", "268.10M")
-    assert step.bytes_to_pull == 1000 + config.size
+    assert (step.action, step.before, step.warning, step.promised) == ("pulled", None, "", digest)
+    assert step.after == State(digest, 1000 + config.size, "Q4_K_M", "gemma3", "268.10M")
+    assert step.bytes_to_bring == 1000 + config.size
 
 
-def test_what_the_server_has_is_not_counted(registry: FakeRegistry, decide: Bring) -> None:
+def test_what_the_server_has_is_not_counted(registry: FakeRegistry, decide: Decide) -> None:
     registry.publish("library/gemma3:270m", size=1000)
-    config = decide(None).missing[-1]
-    assert decide(None, lambda digest: digest == config.digest).bytes_to_pull == 1000
+    (step,) = decide({}, "gemma3:270m")
+    (step,) = decide({}, "gemma3:270m", has_blob=lambda digest: digest == step.missing[-1].digest)
+    assert step.bytes_to_bring == 1000
 
 
-def test_a_blob_that_a_manifest_names_twice_is_counted_once(registry: FakeRegistry, decide: Bring) -> None:
+def test_a_blob_that_a_manifest_names_twice_is_counted_once(registry: FakeRegistry, decide: Decide) -> None:
     registry.publish("library/gemma3:270m", size=1000)
-    layer = decide(None).missing[0]
+    (step,) = decide({}, "gemma3:270m")
+    layer = step.missing[0]
     registry.manifests["library/gemma3:270m"] = registry.manifests["library/gemma3:270m"].replace(
         b'"layers": [', f'"layers": [{{"digest": "{layer.digest}", "size": {layer.size}}}, '.encode()
     )
-    assert [blob.size for blob in decide(None).missing].count(1000) == 1
+    (step,) = decide({}, "gemma3:270m")
+    assert [blob.size for blob in step.missing].count(1000) == 1
 
 
-def test_a_model_that_is_current_costs_one_question(registry: FakeRegistry, decide: Bring) -> None:
+def test_presence_asks_nobody_and_the_latest_costs_one_question(registry: FakeRegistry, decide: Decide) -> None:
     current = replace(INSTALLED, digest=registry.publish("library/gemma3:270m"))
-    step = decide(current, lambda digest: pytest.fail("asked for blobs"))
-    assert step == Step(GEMMA, "none", current, current)
+    old = {"gemma3:270m": INSTALLED}
+    nobody = {"has_blob": lambda digest: pytest.fail("asked for blobs")}
+    assert decide(old, "gemma3:270m", **nobody) == [keep(GEMMA, INSTALLED)]
+    assert registry.log == []
+    assert decide({"gemma3:270m": current}, "gemma3:270m", latest=True, **nobody) == [keep(GEMMA, current)]
     assert len(registry.log) == 1
-
-
-def test_a_model_that_differs_is_updated(registry: FakeRegistry, decide: Bring) -> None:
-    registry.publish("library/gemma3:270m")
-    step = decide(INSTALLED)
+    (step,) = decide(old, "gemma3:270m", latest=True)
     assert (step.action, step.before) == ("updated", INSTALLED)
     assert step.after is not None
     assert step.after.quantization == "Q4_K_M"
@@ -126,24 +129,21 @@ def test_a_model_that_differs_is_updated(registry: FakeRegistry, decide: Bring) 
 
 @pytest.mark.parametrize("answer", [Answer(404), Answer(429), Answer(500), Answer(401), Answer(200, b"<html>")])
 def test_an_installed_model_is_kept_whatever_the_registry_says(
-    registry: FakeRegistry, decide: Bring, answer: Answer
+    registry: FakeRegistry, decide: Decide, answer: Answer
 ) -> None:
     registry.queue.append(answer)
-    step = decide(INSTALLED)
+    (step,) = decide({"gemma3:270m": INSTALLED}, "gemma3:270m", latest=True)
     assert (step.action, step.after, step.changed) == ("none", INSTALLED, False)
     assert step.warning.startswith("gemma3:270m is installed and stays as it is; it could not be compared. ")
     assert registry.url in step.warning
     assert len(registry.log) == 1
 
 
-def test_a_missing_model_needs_the_registry(registry: FakeRegistry, decide: Bring) -> None:
+def test_a_missing_model_needs_the_registry(registry: FakeRegistry, decide: Decide) -> None:
     with pytest.raises(NotFound):
-        decide(None)
-    digest = registry.publish("library/gemma3:270m")
-    registry.queue += [Answer(500), Answer(429)]
-    after = decide(None).after
-    assert after is not None
-    assert after.digest == digest
+        decide({}, "gemma3:270m")
+    with pytest.raises(Unreachable):
+        decide({}, "gemma3:270m", url="http://127.0.0.1:1")
 
 
 def test_remove() -> None:
@@ -152,55 +152,176 @@ def test_remove() -> None:
     assert not keep(GEMMA, None).changed
 
 
-# Room on the disk
-
-Usage = namedtuple("Usage", "total used free")
-BIG, SMALL = Layer("sha256:" + "b" * 64, 1_000_000), Layer("sha256:" + "5" * 64, 500)
+# Pins
 
 
-@pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """A file system with 1 000 000 bytes free; the list tells which directories were measured."""
-    measured: list[Path] = []
-
-    def usage(path: Path) -> Usage:
-        measured.append(path)
-        return Usage(5_000_000, 4_000_000, 1_000_000)
-
-    monkeypatch.setattr(shutil, "disk_usage", usage)
-    return measured
-
-
-def pulling(*missing: Layer) -> Step:
-    return Step(GEMMA, "pulled", None, INSTALLED, None, missing)
-
-
-def test_enough_space(disk: list[Path], tmp_path: Path) -> None:
-    check_space(str(tmp_path), [pulling(BIG)])
-    check_space(str(tmp_path), [pulling(BIG), pulling(BIG)])  # the same blob once
-    check_space(str(tmp_path), [keep(GEMMA, INSTALLED)])
-    assert disk == [tmp_path] * 3
+def test_a_pinned_model_is_right_or_pulled_or_an_error(registry: FakeRegistry, decide: Decide) -> None:
+    digest = registry.publish("library/gemma3:270m")
+    lock = {"gemma3:270m": Pin(digest, "", 1)}
+    right = {"gemma3:270m": replace(INSTALLED, digest=digest)}
+    assert actions(decide(right, "gemma3:270m", lock=lock, latest=True)) == [("gemma3:270m", "none")]
+    assert registry.log == []  # the pin says what is right, also where the latest is asked for
+    assert actions(decide({"gemma3:270m": INSTALLED}, "gemma3:270m", lock=lock)) == [("gemma3:270m", "updated")]
+    assert actions(decide({}, "gemma3:270m", lock=lock)) == [("gemma3:270m", "pulled")]
+    other = registry.publish("library/gemma3:270m", weights="other")
+    for installed in ({}, {"gemma3:270m": INSTALLED}):
+        with pytest.raises(ChecksumMismatch) as refused:
+            decide(installed, "gemma3:270m", lock=lock)
+        assert f"gemma3:270m is pinned to {digest}, but the registry {registry.url} offers {other}." in str(
+            refused.value
+        )
+    with pytest.raises(Unreachable):  # what is installed is known to be wrong
+        decide({"gemma3:270m": INSTALLED}, "gemma3:270m", lock=lock, url="http://127.0.0.1:1")
 
 
-def test_too_little_space(disk: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(NoSpace, match=r"The models need 1\.0 MB more in .*, but only 1\.0 MB are free") as caught:
-        check_space(str(tmp_path), [pulling(BIG), pulling(SMALL)])
-    assert caught.value.details == {"needed": 1_000_500, "free": 1_000_000, "models_path": str(tmp_path)}
+def test_the_base_of_a_model_is_pinned(registry: FakeRegistry, decide: Decide) -> None:
+    digest = registry.publish("library/gemma3:270m")
+    lock = {"gemma3:270m": Pin(digest, "", 1)}
+    registry.publish("library/gemma3:270m", weights="other")
+    with pytest.raises(ChecksumMismatch):
+        decide({}, {"name": "mine", "from": "gemma3:270m"}, lock=lock)
+    over = made(INSTALLED, Overlay({"num_ctx": 1}), "gemma3:270m", digest)
+    entry = {"name": "gemma3:270m", "parameters": {"num_ctx": 1}}
+    assert actions(decide({"gemma3:270m": over}, entry, lock=lock)) == [("gemma3:270m", "none")]
 
 
-def test_what_an_interrupted_pull_left_is_not_needed_again(disk: list[Path], tmp_path: Path) -> None:
-    partial = tmp_path / "blobs" / ("sha256-" + "b" * 64 + "-partial")
-    partial.parent.mkdir()
-    with partial.open("wb") as stream:
-        stream.truncate(BIG.size)
-    with pytest.raises(NoSpace):  # only holes
-        check_space(str(tmp_path), [pulling(BIG, SMALL)])
-    with partial.open("r+b") as stream:
-        stream.write(b"x" * 100_000)
-        os.fsync(stream.fileno())
-    check_space(str(tmp_path), [pulling(BIG, SMALL)])
+# Parameters over the registry's model
 
 
-def test_a_store_that_does_not_exist_yet(disk: list[Path], tmp_path: Path) -> None:
-    check_space(str(tmp_path / "not" / "yet"), [pulling(SMALL)])
-    assert disk == [tmp_path]
+def test_parameters_are_set_over_what_is_there_without_the_registry(registry: FakeRegistry, decide: Decide) -> None:
+    entry = {"name": "gemma3:270m", "parameters": {"num_ctx": 8192}}
+    (step,) = decide({"gemma3:270m": INSTALLED}, entry, parameters={"num_thread": 2, "num_ctx": 1})
+    assert (step.action, step.after, step.source) == ("rebuilt", replace(INSTALLED, digest=""), None)
+    assert step.making is not None
+    assert step.making.overlay == Overlay({"num_thread": 2, "num_ctx": 8192})
+    assert registry.log == []
+    current = made(INSTALLED, step.making.overlay, "gemma3:270m", INSTALLED.digest)
+    (step,) = decide({"gemma3:270m": current}, entry, parameters={"num_thread": 2, "num_ctx": 1})
+    assert not step.changed
+    assert registry.log == []
+
+
+@pytest.mark.parametrize("entry", ["gemma3:270m", {"name": "gemma3:270m", "parameters": {"top_k": 1}}])
+def test_what_is_dropped_from_a_definition_goes_from_the_model(
+    registry: FakeRegistry, decide: Decide, entry: Any
+) -> None:
+    digest = registry.publish("library/gemma3:270m")
+    before = made(INSTALLED, Overlay({"top_k": 1}, "Be brief."), "gemma3:270m", digest)
+    (step,) = decide({"gemma3:270m": before}, entry)
+    assert (step.action, step.promised) == ("rebuilt", digest)
+    assert (step.making is None) == isinstance(entry, str)
+
+
+def test_parameters_over_an_older_version_are_kept_unless_the_latest_is_asked_for(
+    registry: FakeRegistry, decide: Decide
+) -> None:
+    registry.publish("library/gemma3:270m")
+    entry = {"name": "gemma3:270m", "parameters": {"top_k": 1}}
+    before = {"gemma3:270m": made(INSTALLED, Overlay({"top_k": 1}), "gemma3:270m", "0" * 64)}
+    assert actions(decide(before, entry)) == [("gemma3:270m", "none")]
+    assert registry.log == []
+    assert actions(decide(before, entry, latest=True)) == [("gemma3:270m", "updated")]
+
+
+def test_a_hand_made_model_is_made_anew_where_parameters_are_declared(registry: FakeRegistry, decide: Decide) -> None:
+    registry.publish("library/gemma3:270m")
+    before = {"gemma3:270m": replace(INSTALLED, parent="gemma3:270m")}
+    assert actions(decide(before, "gemma3:270m")) == [("gemma3:270m", "none")]
+    entry = {"name": "gemma3:270m", "parameters": {"top_k": 1}}
+    assert actions(decide(before, entry)) == [("gemma3:270m", "updated")]
+
+
+def test_without_the_registry_nothing_is_taken_away(decide: Decide) -> None:
+    before = {"gemma3:270m": made(INSTALLED, Overlay({"top_k": 1, "num_ctx": 2}), "gemma3:270m", "0" * 64)}
+    shows = {"gemma3:270m": {"parameters": "top_k 1\nnum_ctx 2"}}
+    entry = {"name": "gemma3:270m", "parameters": {"top_k": 1}}
+    (step,) = decide(before, entry, shows=shows, url="http://127.0.0.1:1")
+    assert (step.action, "stays as it is; it could not be compared" in step.warning) == ("none", True)
+    entry = {"name": "gemma3:270m", "parameters": {"top_k": 1, "seed": 7}}
+    (step,) = decide(before, entry, shows=shows, url="http://127.0.0.1:1")
+    assert (step.action, "gets only what it lacks" in step.warning) == ("rebuilt", True)
+    assert step.making is not None
+    assert (step.making.overlay, step.making.recorded) == (Overlay({"seed": 7}), False)
+
+
+def test_a_server_that_does_not_list_parents_is_asked_for_them(registry: FakeRegistry, decide: Decide) -> None:
+    digest = registry.publish("library/gemma3:270m")
+    record = Record.make(Overlay({"top_k": 1}), "gemma3:270m", digest)
+    before = {"gemma3:270m": replace(INSTALLED, parent=None)}
+    shows = {"gemma3:270m": {"details": {"parent_model": str(record.name)}}}
+    entry = {"name": "gemma3:270m", "parameters": {"top_k": 1}}
+    assert actions(decide(before, entry, shows=shows)) == [("gemma3:270m", "none")]
+    assert actions(decide(before, "gemma3:270m", shows=shows)) == [("gemma3:270m", "rebuilt")]
+
+
+# Models of other models
+
+ASSISTANT = {"name": "assistant", "from": "gemma3:270m", "system": "Be brief."}
+
+
+def test_a_base_comes_before_what_is_made_of_it(registry: FakeRegistry, decide: Decide) -> None:
+    digest = registry.publish("library/gemma3:270m")
+    steps = decide({}, ASSISTANT)
+    assert actions(steps) == [("gemma3:270m", "pulled"), ("assistant:latest", "created")]
+    base = {"gemma3:270m": replace(INSTALLED, digest=digest)}
+    current = made(INSTALLED, Overlay(system="Be brief."), "gemma3:270m", digest)
+    assert actions(decide({**base, "assistant:latest": current}, ASSISTANT)) == [
+        ("gemma3:270m", "none"),
+        ("assistant:latest", "none"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overlay", "origin", "digest"),
+    [
+        (Overlay(system="Be long."), "gemma3:270m", INSTALLED.digest),
+        (Overlay({"top_k": 1}, "Be brief."), "gemma3:270m", INSTALLED.digest),
+        (Overlay(system="Be brief."), "gemma3:1b", INSTALLED.digest),
+        (Overlay(system="Be brief."), "gemma3:270m", "1" * 64),
+    ],
+)
+def test_a_model_is_made_anew_when_its_definition_or_its_base_changes(
+    decide: Decide, overlay: Overlay, origin: str, digest: str
+) -> None:
+    installed = {"gemma3:270m": INSTALLED, "assistant:latest": made(INSTALLED, overlay, origin, digest)}
+    assert actions(decide(installed, ASSISTANT))[1] == ("assistant:latest", "rebuilt")
+
+
+def test_a_second_name_is_the_base_itself(registry: FakeRegistry, decide: Decide) -> None:
+    entry = {"name": "chat", "from": "gemma3:270m"}
+    (_, step) = decide({"gemma3:270m": INSTALLED}, entry)
+    assert (step.action, step.after) == ("created", INSTALLED)
+    both = {"gemma3:270m": INSTALLED, "chat:latest": INSTALLED}
+    assert actions(decide(both, entry)) == [("gemma3:270m", "none"), ("chat:latest", "none")]
+    registry.publish("library/gemma3:270m")
+    assert actions(decide(both, entry, latest=True)) == [("gemma3:270m", "updated"), ("chat:latest", "rebuilt")]
+    assert registry.log.count("GET /v2/library/gemma3/manifests/270m") == 1
+
+
+def test_a_base_may_be_declared_with_parameters_of_its_own(decide: Decide) -> None:
+    base = {"name": "gemma3:270m", "parameters": {"top_k": 1}}
+    steps = decide({"gemma3:270m": INSTALLED}, ASSISTANT, base)
+    assert actions(steps) == [("gemma3:270m", "rebuilt"), ("assistant:latest", "created")]
+
+
+def test_what_every_model_gets_a_mere_base_does_not(decide: Decide) -> None:
+    steps = decide({"gemma3:270m": INSTALLED}, ASSISTANT, parameters={"num_thread": 2})
+    assert actions(steps) == [("gemma3:270m", "none"), ("assistant:latest", "created")]
+    assert steps[1].making is not None
+    assert steps[1].making.overlay.parameters == {"num_thread": 2}
+
+
+def test_blobs_that_models_share_are_brought_once(registry: FakeRegistry, decide: Decide) -> None:
+    registry.publish("library/a:latest", size=1000)
+    registry.publish("library/a:again", size=1000)
+    first, second = decide({}, "a", "a:again")
+    assert (first.bytes_to_bring > 1000, second.bytes_to_bring) == (True, 0)
+
+
+def test_what_is_neither_declared_nor_a_base_is_excluded(registry: FakeRegistry, asker: Registry) -> None:
+    installed = dict.fromkeys(("gemma3:270m", "assistant:latest", "old:1b", "host:5001/ns/x:y"), INSTALLED)
+    current = made(INSTALLED, Overlay(system="Be brief."), "gemma3:270m", INSTALLED.digest)
+    installed["assistant:latest"] = current
+    planner = Planner(installed, Server(lambda digest: False), asker, registry.url)
+    planner.bring(definitions([ASSISTANT]))
+    assert actions(planner.exclude()) == [("host:5001/ns/x:y", "removed"), ("old:1b", "removed")]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
@@ -18,10 +18,13 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
+from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import definitions
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
-from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import Server, Step, bring, installed_models
+from ansible_collections.llmops.ollama.plugins.module_utils.model_plan import Planner, Server, Step
 from ansible_collections.llmops.ollama.plugins.module_utils.model_pull import Puller
-from ansible_collections.llmops.ollama.plugins.module_utils.registry import DEFAULT_URL, Registry, Source, source_of
+from ansible_collections.llmops.ollama.plugins.module_utils.model_state import installed_models
+from ansible_collections.llmops.ollama.plugins.module_utils.progress import Board
+from ansible_collections.llmops.ollama.plugins.module_utils.registry import DEFAULT_URL, Registry, Source
 from fake_http import Answer, FakeOllama, FakeRegistry, Stream
 
 NAME = ModelName.parse("gemma3:270m")
@@ -40,13 +43,13 @@ class Desk:
     pauses: list[float] = field(default_factory=list)
 
     def step(self, name: ModelName = NAME, mirror: bool = True) -> Step:
-        source = source_of(name, self.url)
-        installed = installed_models(self.client.tags()).get(name.key)
-        step = bring(name, installed, source, self.registry, Server(self.client.has_blob))
-        if mirror:
-            return step
+        installed = installed_models(self.client.tags())
+        planner = Planner(installed, Server(self.client.has_blob), self.registry, self.url, latest=True)
+        (step,) = planner.bring(definitions([str(name)]))
+        self.puller.board = Board(self.said.append, [step.bytes_to_bring])
+        self.puller.board.begin(str(name))
         # As if it came from Ollama's own registry: the same model under the plain name.
-        return Step(name, step.action, step.before, step.after, Source(DEFAULT_URL, name), step.missing)
+        return step if mirror else replace(step, source=Source(DEFAULT_URL, name))
 
 
 @pytest.fixture
@@ -54,9 +57,10 @@ def desk(ollama: FakeOllama, registry: FakeRegistry) -> Iterator[Desk]:
     registry.publish("library/gemma3:270m", size=SIZE)
     ticks = itertools.count()
     with Client(ollama.url, 5.0) as client, Registry(5.0) as asker:
-        puller = Puller(client, 3, 30.0, lambda text: None, clock=lambda: float(next(ticks)))
-        desk = Desk(puller, client, asker, registry.url)
-        puller.report, puller._wait = desk.said.append, desk.pauses.append
+        pauses: list[float] = []
+        board = Board(lambda text: None, [0])
+        puller = Puller(client, 3, 30.0, board, clock=lambda: float(next(ticks)), wait=pauses.append)
+        desk = Desk(puller, client, asker, registry.url, pauses=pauses)
         yield desk
 
 
@@ -133,8 +137,8 @@ def test_an_update_never_leaves_the_name_empty_and_frees_the_old_layers(
     assert changes == [
         ("POST /api/copy", f"{host}/library/gemma3:replaced-by-pull"),
         ("POST /api/copy", "gemma3:270m"),
-        ("DELETE /api/delete", f"{host}/library/gemma3:270m"),
         ("DELETE /api/delete", f"{host}/library/gemma3:replaced-by-pull"),
+        ("DELETE /api/delete", f"{host}/library/gemma3:270m"),
     ]
 
 
@@ -172,10 +176,10 @@ def test_a_broken_pull_is_resumed(desk: Desk, ollama: FakeOllama, fault: str) ->
     ollama.faults = [fault, fault]
     step = desk.step()
     assert desk.puller.install(step) == step.after
-    assert desk.pauses == [1.0, 2.0]
+    assert desk.pauses == [1.0, 4.0]
     assert ollama.log.count("POST /api/pull") == 3
     retries = [line for line in desk.said if "Retry" in line]
-    assert [line.rpartition(". ")[2] for line in retries] == ["Retry 1 of 3 in 1 s.", "Retry 2 of 3 in 2 s."]
+    assert [line.rpartition(". ")[2] for line in retries] == ["Retry 1 of 3 in 1 s.", "Retry 2 of 3 in 4 s."]
     # The last attempt goes on from the half that was there, and that half is not counted as speed.
     resumed = desk.said[desk.said.index(retries[1]) + 2 :]
     assert resumed[0].startswith("gemma3:270m: 49 % of 100.0 MB, 0")
@@ -186,7 +190,7 @@ def test_retries_come_to_an_end(desk: Desk, ollama: FakeOllama) -> None:
     with pytest.raises(Unreachable, match="broke off in the middle"):
         desk.puller.install(desk.step())
     assert ollama.log.count("POST /api/pull") == 4
-    assert desk.pauses == [1.0, 2.0, 5.0]
+    assert desk.pauses == [1.0, 4.0, 10.0]
     assert ollama.models == {}
 
 
@@ -213,10 +217,10 @@ def test_an_answer_that_ends_without_success(desk: Desk, ollama: FakeOllama) -> 
     ("line", "kind", "remedy"),
     [
         ("write /models/blobs/sha256-aa-partial: no space left on device", NoSpace, "Free some space"),
-        ("digest mismatch, file must be downloaded again: want a, got b", ChecksumMismatch, "run again"),
         ("pull model manifest: file does not exist", NotFound, "Check the spelling"),
         ("http: no Location header in response", UnexpectedAnswer, "A mirror must answer"),
         ("unauthorized: access denied", UnexpectedAnswer, "The model is private"),
+        ('realm host "" does not match original host "edge:5001"', UnexpectedAnswer, "wants a login"),
         ("pull model manifest: 412: \n\nThe model you are attempting to pull requires a newer version of Ollama.\n",
          UnexpectedAnswer, "Install a newer Ollama"),
         ('Get "https://edge/v2/": http: server gave HTTP response to HTTPS client', UnexpectedAnswer, "plain http"),
@@ -234,6 +238,39 @@ def test_final_errors(desk: Desk, ollama: FakeOllama, line: str, kind: type[Olla
     assert ollama.models == {}
 
 
+@pytest.mark.parametrize(
+    ("line", "status", "words", "remedy"),
+    [
+        ("403: ", 403, "the registry answered 403: Forbidden.", "does not serve this host"),
+        ("pull model manifest: 429: slow down", 429, "the registry answered 429: slow down.", "try again later"),
+        ("500: <html><h1>Oh no</h1></html>", 500, "the registry answered 500: Oh no.", "registry's own log"),
+    ],
+)
+def test_a_registry_that_refuses_the_server(
+    desk: Desk, ollama: FakeOllama, line: str, status: int, words: str, remedy: str
+) -> None:
+    desk.puller.retries = 0
+    ollama.faults = [line]
+    with pytest.raises(UnexpectedAnswer) as caught:
+        desk.puller.install(desk.step())
+    assert caught.value.problem == f"The pull of gemma3:270m from {ollama.registry.url} failed: {words}"
+    assert remedy in caught.value.remedy
+    assert caught.value.details["status"] == status
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["break", "max retries exceeded: EOF", 'Head "http://edge/": read tcp 10.0.0.1:2->10.0.0.2:5001: connection reset'],
+)
+def test_a_registry_that_does_not_answer_the_server(desk: Desk, ollama: FakeOllama, fault: str) -> None:
+    desk.puller.retries = 0
+    ollama.faults = [fault]
+    with pytest.raises(OllamaError) as caught:
+        desk.puller.install(desk.step())
+    assert caught.value.problem.startswith(f"The pull of gemma3:270m from {ollama.registry.url} ")
+    assert f"Check the way from the host to {ollama.registry.url}" in caught.value.remedy
+
+
 def test_a_server_that_refuses_the_request(desk: Desk, ollama: FakeOllama) -> None:
     step = desk.step()
     ollama.queue.append(Answer(400, {"error": "invalid model name"}))
@@ -244,6 +281,25 @@ def test_a_server_that_refuses_the_request(desk: Desk, ollama: FakeOllama) -> No
 
 
 # What is not what was promised
+
+
+def test_a_damaged_file_is_pulled_once_more(desk: Desk, ollama: FakeOllama) -> None:
+    ollama.faults = ["digest mismatch, file must be downloaded again: want a, got b"]
+    step = desk.step()
+    assert desk.puller.install(step) == step.after
+    assert ollama.log.count("POST /api/pull") == 2
+    assert any("want a, got b. Once more, from the beginning." in line for line in desk.said)
+
+
+@pytest.mark.parametrize(("retries", "pulls"), [(0, 1), (3, 2)])
+def test_a_file_that_stays_damaged(desk: Desk, ollama: FakeOllama, retries: int, pulls: int) -> None:
+    desk.puller.retries = retries
+    ollama.faults = ["digest mismatch, file must be downloaded again: want a, got b"] * 5
+    with pytest.raises(ChecksumMismatch, match=r"want a, got b\. The registry's copy is damaged, or .* run again"):
+        desk.puller.install(desk.step())
+    assert ollama.log.count("POST /api/pull") == pulls
+    assert desk.pauses == []
+    assert ollama.models == {}
 
 
 def test_another_version_from_a_mirror_is_not_given_the_plain_name(

@@ -144,7 +144,7 @@ def test_questions_and_answers(registry: FakeRegistry, asker: Registry, source: 
     ("answer", "kind", "message"),
     [
         (Answer(404), NotFound, "has no model {name}. Check the spelling of the model and of its tag"),
-        (Answer(401, {"errors": []}), UnexpectedAnswer, "answered 401 when asked for {name}: {{\"errors\": []}}. The model is private"),  # noqa: E501
+        (Answer(401, {"errors": []}), UnexpectedAnswer, "answered 401 when asked for {name}: {{\"errors\": []}}. It wants a username and a password"),  # noqa: E501
         (Answer(403), UnexpectedAnswer, "answered 403 when asked for {name}: Forbidden. The model is private"),
         (Answer(429), UnexpectedAnswer, "answered 429 when asked for {name}: Too Many Requests. The registry limits"),
         (Answer(500, {"error": "oops"}), UnexpectedAnswer, "answered 500 when asked for {name}: oops. Look at"),
@@ -172,6 +172,16 @@ def test_a_configuration_that_is_none(registry: FakeRegistry, asker: Registry, s
         asker.offer(source, manifest)
 
 
+def test_a_model_of_which_a_file_is_missing(asker: Registry, registry: FakeRegistry, source: Source) -> None:
+    registry.publish("library/gemma3:270m")
+    manifest = asker.manifest(source)
+    registry.queue.append(Answer(404))
+    with pytest.raises(
+        NotFound, match=f"has the model gemma3:270m, but not its file {manifest.config.digest}. Its copy"
+    ):
+        asker.offer(source, manifest)
+
+
 # Patience
 
 
@@ -182,8 +192,8 @@ def test_a_busy_registry_is_asked_again(registry: FakeRegistry, source: Source) 
     said: list[str] = []
     with Registry(5.0, retries=2, announce=said.append, wait=pauses.append) as asker:
         assert asker.manifest(source, patient=True).digest == digest
-    assert pauses == [1.0, 2.0]
-    assert [line.rpartition(". ")[2] for line in said] == ["Retry 1 of 2 in 1 s.", "Retry 2 of 2 in 2 s."]
+    assert pauses == [1.0, 4.0]
+    assert [line.rpartition(". ")[2] for line in said] == ["Retry 1 of 2 in 1 s.", "Retry 2 of 2 in 4 s."]
 
 
 def test_a_missing_model_is_asked_for_once(registry: FakeRegistry, source: Source) -> None:

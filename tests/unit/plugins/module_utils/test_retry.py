@@ -41,7 +41,7 @@ def test_is_transient(error: OllamaError, transient: bool) -> None:
 
 @pytest.mark.parametrize(
     ("failures", "retries", "pauses"),
-    [(0, 3, []), (1, 3, [1]), (3, 3, [1, 2, 5]), (4, 3, [1, 2, 5]), (1, 0, []), (9, 7, [1, 2, 5, 10, 30, 30, 30])],
+    [(0, 3, []), (1, 3, [1]), (3, 3, [1, 4, 10]), (4, 3, [1, 4, 10]), (1, 0, []), (9, 6, [1, 4, 10, 30, 30, 30])],
 )
 def test_pauses(failures: int, retries: int, pauses: list[float]) -> None:
     waited: list[float] = []

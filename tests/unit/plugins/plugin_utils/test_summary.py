@@ -99,6 +99,23 @@ def test_a_long_reason_is_wrapped_under_itself() -> None:
     assert max(map(len, lines[first:])) <= 120
 
 
+def test_chosen_candidates_and_removed_models_are_told() -> None:
+    reason = "Q8_0 is the first of 2 that fits with 1 x 4096 tokens (900 of 3072 MiB). " + "More of it. " * 10
+    tuning = {**TUNING, "choices": [{"name": "chat:latest", "chosen": "m:q8_0", "reason": reason.strip()}]}
+    models = [
+        {"name": "chat:latest", "quantization": "Q8_0", "action": "created"},
+        {"name": "old:1b", "quantization": "F16", "action": "removed"},
+    ]
+    text = fleet_summary({"a": {"ollama_tuning": tuning, "ollama_models_result": {"models": models}}}, {})
+    lines = text.splitlines()
+    assert "chat:latest Q8_0" in lines[2]
+    assert "old:1b" not in lines[2]
+    start = lines.index("  chat:latest is made of m:q8_0")
+    assert lines[start + 1].startswith("    Q8_0 is the first of 2 that fits with 1 x 4096 tokens (900 of 3072 MiB).")
+    assert max(map(len, lines[start:])) <= WIDTH
+    assert "  removed, since they are not declared: old:1b" in lines
+
+
 def test_an_unhealthy_host_names_its_failed_checks() -> None:
     checks = [{"name": "api", "ok": True}, {"name": "environment", "ok": False}]
     text = fleet_summary({"a": server(ollama_health_result={"healthy": False, "checks": checks})}, {})
@@ -161,7 +178,7 @@ def test_the_guides_expectations_stand_beside_what_came_of_them() -> None:
     two = {**LEVEL, "concurrency": 2, "requests_per_second": 1.4, "latency_s": times(1.4, 1.5)}
     document = {**DOCUMENT, "settings": settings, "levels": [ALONE, two, LEVEL]}
     lines = fleet_summary({"a": server(ollama_benchmark_result={"benchmark": document})}, {}).splitlines()
-    start = lines.index("what the guide expects of parallel requests, and what came of it here (2 slots):")
+    start = lines.index("what the guide expects of parallel requests, and what came of it here:")
     assert " ".join(lines[start + 3].split()) == (
         "2 +5-10 % +40 % +80-90 % +40 % throughput 40 points below, latency 30 points above"
     )

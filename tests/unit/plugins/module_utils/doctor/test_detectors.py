@@ -36,6 +36,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding impor
     Finding,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Gpu
+from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import Drift
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Unit, parse_unit
 from doctor_evidence import (
     FIXTURES,
@@ -95,6 +96,10 @@ ONE_SLOT = tuple(
     replace(line, text=line.text.replace("-c 4096 -np 2", "-c 2048 -np 1")) for line in read("0.34.0-reloads.txt")
 )
 BY_SIGNAL = said('level=WARN msg="llama-server process no longer running" sys=9 string="signal: killed"')
+BROKE_OFF = said(
+    'level=ERROR source=llama_server.go:1643 msg="llama-server completion error" '
+    r'error="Post \"http://127.0.0.1:41771/completion\": EOF"'
+)
 # In the words of systemd 252's src/core/service.c and of Linux's mm/oom_kill.c.
 OOM_UNIT = said("ollama.service: A process of this unit has been killed by the OOM killer.")
 OOM_KERNEL = said(
@@ -188,6 +193,14 @@ CASES = [
         ("process 402: OLLAMA_KEEP_ALIVE=90x", "a duration such as"),
     ),
     Case(
+        settings.drifted_from_lock,
+        {"pinned": 2, "drifted": (Drift("gemma3:270m", "a" * 64, "b" * 64),)},
+        SETTING,
+        PROBLEM,
+        (f"gemma3:270m has the digest {'a' * 12} and is pinned to {'b' * 12}", "site.yml"),
+        ({}, {"pinned": 2}),
+    ),
+    Case(
         settings.needs_reload,
         {"unit": unit("need-reload.txt"), "files": (*HEALTHY.files, UnitFile(LOCAL, STARTED + 9, unread=True))},
         SETTING,
@@ -276,6 +289,23 @@ CASES = [
         MEMORY,
         PROBLEM,
         ("signal: killed", "/sys/fs/cgroup/memory/"),
+    ),
+    # A runner of 0.34 that was killed during a request, and one that was killed after its client had gone.
+    Case(
+        memory.killed,
+        {"journal": BROKE_OFF, **after(oom_kills=1, memory_group="/sys/fs/cgroup/memory")},
+        MEMORY,
+        PROBLEM,
+        ("completion error", "EOF", "/sys/fs/cgroup/memory/"),
+        # By itself it may as well be a crash.
+        ({"journal": BROKE_OFF}, {"runners": ()}),
+    ),
+    Case(
+        memory.killed,
+        {"runners": (), **after(oom_kills=1, memory_group="/sys/fs/cgroup/memory")},
+        MEMORY,
+        PROBLEM,
+        ("/api/ps lists gemma3:270m, but no process runs it", "/sys/fs/cgroup/memory/"),
     ),
     Case(
         memory.at_the_limit,

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -132,6 +133,13 @@ def test_what_the_server_and_its_processes_say(host: FakeHost, answering: FakeSe
     assert (seen.service_rss, seen.service_swap) == (430 * MIB, 100 * MIB)
     assert (seen.load_average, seen.memory_limit, seen.memory_free) == (1.5, 16384 * MIB, 12288 * MIB)
     assert seen.port_holder == f"port {answering.url.rpartition(':')[2]}"
+
+
+def test_a_runner_that_ends_while_somebody_looks(host: FakeHost, answering: FakeServer) -> None:
+    host.during = lambda: shutil.rmtree(host.root / "proc/450")
+    seen = host.look(answering.url)
+    assert [model.name for model in seen.loaded] == ["gemma3:270m"]
+    assert (seen.runners, seen.service_rss) == ((), 30 * MIB)
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -1,0 +1,185 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which of its candidates a model is made of on a host: the first that its memory and its disk have room for.
+
+A candidate with which the host serves what it would serve with a smaller one, so many slots with so much context, comes
+before one for which these have to give way, whatever their order. The same host gets the same answer in every run: it
+is given before any real load corrects predictions, and what is in the store already needs no room there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Callable
+
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, NotFound
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import MemoryPlan, Workload
+from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition
+from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import SERVER, Candidate, Lookup, Model
+from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
+from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy, Quantization
+from ansible_collections.llmops.ollama.plugins.module_utils.progress import size_text
+from ansible_collections.llmops.ollama.plugins.module_utils.tuning import Intent, plan_memory
+
+
+@dataclass(frozen=True)
+class Host:
+    """What decides.
+
+    ``plan`` says how models would be loaded together. ``missing`` are the bytes of a model that its store lacks, and
+    ``free`` is the room there; None where it is not known. ``quantizations`` is the policy's table.
+    """
+
+    plan: Callable[[Sequence[Model]], MemoryPlan]
+    quantizations: Sequence[Quantization] = ()
+    missing: Callable[[Model], int] = field(default=lambda model: 0)
+    free: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        hardware: Hardware,
+        policy: Policy,
+        intent: Intent,
+        tuned: Mapping[str, str] | None,
+        declared: int,
+        missing: Callable[[Model], int] = lambda model: 0,
+        free: int | None = None,
+    ) -> Host:
+        """A host that shall serve so many ``declared`` models; ``tuned`` is what its last tuning wrote."""
+
+        def plan(models: Sequence[Model]) -> MemoryPlan:
+            workload = Workload(tuple(models), unknown=max(0, declared - len(models)))
+            return plan_memory(hardware, policy, intent, workload, tuned)
+
+        return cls(plan, policy.quantizations, missing, free)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen for the model ``name``, and why."""
+
+    name: ModelName
+    base: ModelName
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for Ansible."""
+        return {"name": str(self.name), "chosen": str(self.base), "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """Definitions with one base each, but for those that could not be decided; the models that could be looked up."""
+
+    definitions: tuple[Definition, ...]
+    models: tuple[Model, ...]
+    choices: tuple[Choice, ...]
+    warnings: tuple[str, ...]
+
+
+def resolve(declared: Sequence[Definition], lookup: Lookup, host: Host) -> Resolution:
+    """Look all models up, and choose where there are candidates. Raises ``OllamaError``."""
+    known = {each.name.key: lookup.models([each]) for each in declared if not each.is_open}
+    candidates = {each.name.key: lookup.candidates(each) for each in declared if each.is_open}
+    others = [model for models in known.values() for model in models]
+    choices, problems = choose({each.name.key: each for each in declared if each.is_open}, candidates, others, host)
+    definitions, models = [], []
+    for each in declared:
+        choice = choices.get(each.name.key)
+        definitions.append(each.made_of(choice.base) if choice else each)
+        chosen = [one.model for one in candidates.get(each.name.key, ()) if choice and one.base == choice.base]
+        models += [model for model in [*known.get(each.name.key, ()), *chosen] if model]
+    warnings = (*lookup.warnings, *problems)
+    return Resolution(tuple(definitions), tuple(models), tuple(choices.values()), warnings)
+
+
+def choose(
+    definitions: Mapping[str, Definition],
+    candidates: Mapping[str, Sequence[Candidate]],
+    others: Sequence[Model],
+    host: Host,
+) -> tuple[dict[str, Choice], list[str]]:
+    """A choice for each definition that can be decided, by its key, and warnings about what is missing.
+
+    ``others`` are the models that are there anyway. One choice after the other is made in the order of declaration; for
+    those to come the smallest candidates are counted. Raises ``NotFound`` where no candidate exists, ``InvalidInput``
+    where none fits.
+    """
+    choices: dict[str, Choice] = {}
+    beside: list[Model] = list(others)
+    warnings: list[str] = []
+    smallest = {key: _smallest(candidates[key]) for key in definitions}
+    for key, definition in definitions.items():
+        listed = candidates[key]
+        gone = [each for each in listed if each.absent]
+        if len(gone) == len(listed):
+            names = ", ".join(str(each.base) for each in gone)
+            raise NotFound(f"No candidate of {definition.name} exists ({names}).", gone[-1].problem)
+        warnings += [f"{each.base} is passed over for {definition.name}. {each.problem}" for each in gone]
+        del smallest[key]
+        to_come = [model for model in smallest.values() if model]
+        found, why = _first_that_fits(listed, [*beside, *to_come], host)
+        # Of a better one, or of any, nobody could tell just now: only what is there already may then be taken.
+        unknown = [each for each in listed if not each.model and not each.absent]
+        in_doubt = [each for each in unknown if found is None or listed.index(each) < listed.index(found)]
+        if in_doubt and not (found and found.model and found.model.source == SERVER):
+            warnings.append(f"What {definition.name} is made of could not be decided. {in_doubt[0].problem}")
+            continue
+        if found is None or found.model is None:
+            raise InvalidInput(
+                f"No candidate of {definition.name} fits this host: {why}.",
+                "Add a smaller candidate, give the host more room, or change the policy (reserve, min_context_length, "
+                "quantized_kv).",
+                model=str(definition.name),
+            )
+        choices[key] = Choice(definition.name, found.base, why)
+        beside.append(found.model)
+    return choices, warnings
+
+
+def _first_that_fits(listed: Sequence[Candidate], beside: Sequence[Model], host: Host) -> tuple[Candidate | None, str]:
+    """The candidate to take, and why; None, and what stands against each of them."""
+    plans: list[tuple[Candidate, MemoryPlan]] = []
+    against: dict[str, str] = {}
+    for candidate in listed:
+        if candidate.model is None:
+            continue
+        together = [*beside, candidate.model]
+        needed = sum(map(host.missing, together))
+        if host.free is not None and needed > host.free:
+            against[str(candidate.base)] = f"would need {size_text(needed)} of disk, {size_text(host.free)} are free"
+            continue
+        plan = host.plan(together)
+        plans.append((candidate, plan))
+        if not plan.fits or plan.wanted:
+            most = plan.wanted_mb if plan.fits else plan.planned_mb
+            against[str(candidate.base)] = f"would take up to {most} of {plan.budget.main} MiB"
+    for all_that_is_wanted in (True, False):
+        for candidate, plan in plans:
+            if plan.fits and not (all_that_is_wanted and plan.wanted):
+                against.pop(str(candidate.base), None)
+                return candidate, _reason(candidate, plan, len(listed), against, host)
+    return None, "; ".join(f"{base} {what}" for base, what in against.items())
+
+
+def _reason(candidate: Candidate, plan: MemoryPlan, count: int, against: Mapping[str, str], host: Host) -> str:
+    at, wanted = plan.configuration, plan.wanted
+    quantization = candidate.model.shape.quantization if candidate.model else ""
+    slots = f"{at.parallel} x {at.context} tokens"
+    reason = f"{quantization or 'It'} is the first of {count} that fits with {slots}"
+    if wanted:
+        reason = f"None fits with {wanted.parallel} x {wanted.context} tokens; {quantization or 'it'} does with {slots}"
+    reason += f" ({plan.planned_mb} of {plan.budget.main} MiB)"
+    row = next((row for row in host.quantizations[1:] if row.name == quantization.upper()), None)
+    if row:
+        reason += f"; about {row.loss:g} % loss, {row.speed_gain:+g} % speed against {host.quantizations[0].name}"
+    listed = "; ".join(f"{base} {what}" for base, what in against.items())
+    return f"{reason}. Before it, {listed}." if listed and not wanted else f"{reason}."
+
+
+def _smallest(listed: Sequence[Candidate]) -> Model | None:
+    models = [each.model for each in listed if each.model]
+    return min(models, key=lambda model: model.shape.weight_bytes, default=None)
