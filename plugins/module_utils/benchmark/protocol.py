@@ -25,6 +25,9 @@ OPENAI_OPTIONS = ("frequency_penalty", "presence_penalty", "stop", "temperature"
 # Options that every request already has, and how they are set.
 _OURS = {"num_predict": "max_tokens", "seed": "seed"}
 
+# Its llm/ breaks off an answer without a word when a token comes for the 31st time in a row.
+UNFINISHED = "the answer ended without its last object, as Ollama's do when the model repeats one token"
+
 Json = Mapping[str, Any]
 Piece = tuple[float, bytes]  # when some bytes of an answer's body had arrived, and the bytes
 
@@ -135,7 +138,7 @@ def read_answer(target: Target, pieces: Iterable[Piece], due: float, sent: float
     except (ValueError, TypeError, AttributeError):
         return failed("bad_answer", f"the answer is not what {target.endpoint} promises")
     if last is None:
-        return failed("broken_stream", "the answer ended before it was complete")
+        return failed("broken_stream", UNFINISHED)
     return Sample(due, last, tuple(arrivals), len(arrivals) if tokens is None else tokens, sent=sent)
 
 

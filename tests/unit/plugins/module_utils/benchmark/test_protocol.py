@@ -12,6 +12,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.protocol i
     CHAT,
     GENERATE,
     OPENAI,
+    UNFINISHED,
     Target,
     read_answer,
 )
@@ -150,9 +151,9 @@ def test_thinking_is_output_too(endpoint: str, pieces: tuple[bytes, ...]) -> Non
 @pytest.mark.parametrize(
     ("endpoint", "pieces", "failure"),
     [
-        (GENERATE, GENERATED[:2], Failure("broken_stream", "the answer ended before it was complete")),
-        (GENERATE, (), Failure("broken_stream", "the answer ended before it was complete")),
-        (OPENAI, EVENTS[:2], Failure("broken_stream", "the answer ended before it was complete")),
+        (GENERATE, GENERATED[:2], Failure("broken_stream", UNFINISHED)),
+        (GENERATE, (), Failure("broken_stream", UNFINISHED)),
+        (OPENAI, EVENTS[:2], Failure("broken_stream", UNFINISHED)),
         (GENERATE, (*GENERATED[:1], b'{"error": "runner has terminated."}\n'),
          Failure("error_line", "runner has terminated")),
         (OPENAI, (b'data: {"error": {"message": "out of memory", "type": "api_error"}}\n\n',),
