@@ -64,7 +64,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
             (folder / name).write_text(content, encoding="utf-8")
     except OSError as error:
         cause = from_os_error(error, folder, "Give another path, or make this one writable.")
-        raise AnsibleActionFail(f"The report was not written. {cause}") from error
+        raise AnsibleActionFail(f"The report was not written. {cause}") from None
 
 
 def missing_library(written: list[str]) -> str:

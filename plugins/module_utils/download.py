@@ -183,13 +183,16 @@ class Downloader:
         return self._persistently(url, attempt)
 
     def size(self, url: str) -> int:
-        """The size of a file in bytes, 0 where the server does not tell. Raises as ``read`` does."""
+        """The size of a file in bytes, 0 where the server does not tell. Raises ``NotFound`` and ``Unreachable``."""
 
         def attempt() -> int:
             with self._ask(url, method="HEAD") as response:
                 return int(response.headers.get("Content-Length") or 0)
 
-        return self._persistently(url, attempt)
+        try:
+            return self._persistently(url, attempt)
+        except UnexpectedAnswer:  # some stores of files answer nothing but GET
+            return 0
 
     def save(
         self,

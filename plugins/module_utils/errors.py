@@ -54,6 +54,10 @@ class Unhealthy(OllamaError):
     """A service did not reach, or no longer has, the state that was asked for."""
 
 
+class Interrupted(OllamaError):
+    """A signal asked the process to end."""
+
+
 def from_os_error(error: OSError, where: object, remedy: str) -> OllamaError:
     """What the operating system refused, as an error that names the path: ``where``, unless ``error`` knows it."""
     path = error.filename or where

@@ -70,10 +70,16 @@ class Maker:
         making = step.making
         if making.file and step.missing:
             self._upload(making.file)
-        with_retries(lambda: self._attempt(step, making), self._retries, self._report, self._wait)
+        record = self._record(making)  # now: an attempt that breaks may have made the model already
+        with_retries(lambda: self._attempt(step, making, record), self._retries, self._report, self._wait)
         return self._state(step.name)
 
-    def _attempt(self, step: Step, making: Making) -> None:
+    def _record(self, making: Making) -> Record:
+        if making.file:
+            return Record.make(making.overlay, OF_FILE, making.file.sha256, making.file.fingerprint)
+        return Record.make(making.overlay, str(making.base), self._state(making.base).digest)
+
+    def _attempt(self, step: Step, making: Making, record: Record) -> None:
         name = str(step.name)
         if not making.overlay and not making.file:
             spare = replace(step.name, tag="replaced-by-copy") if step.before else None
@@ -81,7 +87,7 @@ class Maker:
         elif not making.recorded:
             self._create({"model": name, "from": name, **making.overlay.request()})
         else:
-            self._build(step, making)
+            self._build(step, making, record)
         left = lacking(making.overlay, self._client.show(name)).parameters
         if left:
             raise UnexpectedAnswer(
@@ -91,15 +97,12 @@ class Maker:
                 status=http.client.OK,
             )
 
-    def _build(self, step: Step, making: Making) -> None:
+    def _build(self, step: Step, making: Making, record: Record) -> None:
         """Make it of a name that is there only meanwhile, and that the server remembers as its parent."""
-        digest = self._digest(step, making)
-        origin, file = (OF_FILE, making.file.fingerprint) if making.file else (str(making.base), "")
-        record = Record.make(making.overlay, origin, digest, file)
         name, base = str(step.name), str(record.name)
         try:
             if making.file:
-                self._create({"model": base, "files": {"model.gguf": f"sha256:{self._blob(step, digest)}"}})
+                self._create({"model": base, "files": {"model.gguf": f"sha256:{self._blob(step, making.file)}"}})
             else:
                 self._client.copy(str(making.base), base)
             self._create({"model": name, "from": base, **making.overlay.request()})
@@ -111,14 +114,11 @@ class Maker:
             with contextlib.suppress(OllamaError):
                 unless_gone(self._client.delete, base)
 
-    def _digest(self, step: Step, making: Making) -> str:
-        return making.file.sha256 if making.file else self._state(making.base).digest
-
-    def _blob(self, step: Step, sha256: str) -> str:
+    def _blob(self, step: Step, file: GgufFile) -> str:
         """The blob to make a model of: the file's, or what the server once made of it."""
         if step.action != "rebuilt":
-            return sha256
-        return next(iter(weights_of(self._client.show(str(step.name)))), sha256)
+            return file.sha256
+        return next(iter(weights_of(self._client.show(str(step.name)))), file.sha256)
 
     def _state(self, name: ModelName) -> State:
         models = installed_models(self._client.tags())

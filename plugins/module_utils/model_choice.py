@@ -173,11 +173,11 @@ def _reason(candidate: Candidate, plan: MemoryPlan, count: int, against: Mapping
     if wanted:
         reason = f"None fits with {wanted.parallel} x {wanted.context} tokens; {quantization or 'it'} does with {slots}"
     reason += f" ({plan.planned_mb} of {plan.budget.main} MiB)"
-    row = next((row for row in host.quantizations if row.name == quantization.upper()), None)
+    row = next((row for row in host.quantizations[1:] if row.name == quantization.upper()), None)
     if row:
         reason += f"; about {row.loss:g} % loss, {row.speed_gain:+g} % speed against {host.quantizations[0].name}"
     listed = "; ".join(f"{base} {what}" for base, what in against.items())
-    return f"{reason}. {listed[:1].upper()}{listed[1:]}." if listed and not wanted else f"{reason}."
+    return f"{reason}. Before it, {listed}." if listed and not wanted else f"{reason}."
 
 
 def _smallest(listed: Sequence[Candidate]) -> Model | None:

@@ -9,7 +9,6 @@ the same root, so that an interrupted run leaves nothing that could be mistaken 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -28,10 +27,10 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     InvalidInput,
     NoSpace,
     NotFound,
-    OllamaError,
     UnexpectedAnswer,
     from_os_error,
 )
+from ansible_collections.llmops.ollama.plugins.module_utils.folder import exclusively
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import Report, Transfer, shown, size_text
 
 # Where Ollama's own releases are.
@@ -216,7 +215,7 @@ class Installation:
             return Outcome(str(path), not sha256, sha256 or archives[0][1], 0, tuple(removed))
         received = 0
         missing = not sha256
-        with self._exclusively():
+        with exclusively(self.root, "installing below"):
             for leftover in self.root.glob(f"{TEMPORARY}*"):
                 shutil.rmtree(leftover)
             if missing:
@@ -283,25 +282,10 @@ class Installation:
         return archives
 
     @contextlib.contextmanager
-    def _exclusively(self) -> Iterator[None]:
-        """Hold the root against another run; makes it where it is missing."""
-        if not self.root.exists():
-            self.root.mkdir(parents=True)
-            self.root.chmod(0o755)  # the service's user must get in, whatever the umask is
-        descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        finally:
-            os.close(descriptor)
-
-    @contextlib.contextmanager
     def _plain_errors(self) -> Iterator[None]:
         """Say what the operating system refused, in words that name the path."""
         try:
             yield
-        except BlockingIOError:
-            raise OllamaError(f"Another run is installing below {self.root}.", "Wait for it, then run again.") from None
         except OSError as error:
             raise from_os_error(error, self.root, "Check root and the user that this runs as.") from error
 

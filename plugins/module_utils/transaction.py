@@ -25,6 +25,7 @@ from typing import Any, Callable, NoReturn, Union
 
 from ansible_collections.llmops.ollama.plugins.module_utils.client import http_url
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
+    Interrupted,
     InvalidInput,
     OllamaError,
     Unhealthy,
@@ -109,14 +110,16 @@ def plan(
     unit: Unit,
     *,
     on_change: str = "restart",
-    enabled: bool = True,
+    enabled: bool | None = True,
     written: Mapping[str, float] | None = None,
+    reads: Iterable[str] = (),
 ) -> Plan:
     """Compare what is wanted with what is there.
 
-    ``on_change`` (restart or reload) is how the service takes up its files. ``written`` is when each present path was
-    last written (s since the epoch): a process that is older than one of its files has not read it, which is what a run
-    that was interrupted leaves behind. Raises ``InvalidInput``.
+    ``on_change`` (restart or reload) is how the service takes up its files. ``enabled`` is whether it starts at boot;
+    None leaves that as it is. ``written`` is when each present path was last written (s since the epoch): a process
+    that is older than one of its files has not read it, which is what a run that was interrupted leaves behind.
+    ``reads`` are paths of others that it reads, too. Raises ``InvalidInput``.
     """
     _check_paths(items)
     changes = []
@@ -132,14 +135,15 @@ def plan(
             changes.append(Change(item.path, before, after, item.restart))
     action, reason = _action([change for change in changes if change.restart], unit, on_change)
     if action == "none":
-        action, reason = _stale({item.path for item in items if item.restart}, unit, on_change, written or {})
+        paths = {*reads, *(item.path for item in items if item.restart)}
+        action, reason = _stale(paths, unit, on_change, written or {})
     return Plan(
         unit=unit,
         changes=tuple(changes),
         action=action,
         reason=reason,
-        enable=enabled and unit.file_state in ("", "disabled", "enabled-runtime"),
-        disable=not enabled and unit.file_state in ("enabled", "enabled-runtime"),
+        enable=enabled is True and unit.file_state in ("", "disabled", "enabled-runtime"),
+        disable=enabled is False and unit.file_state in ("enabled", "enabled-runtime"),
     )
 
 
@@ -297,6 +301,13 @@ class FileSet:
         except OSError as error:
             raise from_os_error(error, path, "Check the path and the user that this runs as.") from error
 
+    def rewrite(self, path: str, state: File) -> None:
+        """Put something else at a path that was written; what was there at first stays what ``rollback`` restores."""
+        try:
+            _write_new(path, state).replace(path)
+        except OSError as error:
+            raise from_os_error(error, path, "Check the path and the user that this runs as.") from error
+
     def rollback(self) -> None:
         """Put back what was there: the very same files with their times, owners and attributes.
 
@@ -332,18 +343,23 @@ class FileSet:
         clean([change.path])
         if change.before is not None:
             os.link(place, _beside(change.path, "old"), follow_symlinks=False)
-        new = _beside(change.path, "new")
         if isinstance(change.after, Link):
-            new.symlink_to(change.after.target)
+            _beside(change.path, "new").symlink_to(change.after.target)
         elif change.after is not None:
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(change.after.content)
-                owner, group = change.after.owner, change.after.group
-                os.fchown(descriptor, -1 if owner is None else owner, -1 if group is None else group)
-                os.fchmod(descriptor, change.after.mode)
-                stream.flush()
-                os.fsync(descriptor)
+            _write_new(change.path, change.after)
+
+
+def _write_new(path: str, state: File) -> Path:
+    """Write a file beside a path, down to the disk; returns its path."""
+    new = _beside(path, "new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(state.content)
+        os.fchown(descriptor, -1 if state.owner is None else state.owner, -1 if state.group is None else state.group)
+        os.fchmod(descriptor, state.mode)
+        stream.flush()
+        os.fsync(descriptor)
+    return new
 
 
 def clean(paths: Iterable[str]) -> None:
@@ -426,6 +442,17 @@ class Transaction:
             actions = {"start": self._systemd.start, "restart": self._systemd.restart, "reload": self._systemd.reload}
             actions[self._plan.action](self._unit)
             self._wait(self._ready)
+
+    def switch(self, path: str, state: File) -> None:
+        """Put something else at a path of the plan, restart, and wait until the service is ready.
+
+        Raises an ``OllamaError``; the block may go on with another state all the same.
+        """
+        self._files.rewrite(path, state)
+        if is_unit_file(path):
+            self._systemd.daemon_reload()
+        self._systemd.restart(self._unit)
+        self._wait(self._ready)
 
     def commit(self) -> None:
         """Keep what was applied."""
@@ -514,4 +541,4 @@ class Transaction:
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         if self._interruptible:
             self._interruptible = False
-            raise OllamaError(f"Interrupted by {signal.Signals(number).name}.", "Run again.")
+            raise Interrupted(f"Interrupted by {signal.Signals(number).name}.", "Run again.")

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable, Union
 
+from ansible_collections.llmops.ollama.plugins.module_utils.autotune.record import Measured
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import (
     DEFAULT_LOADED_MODELS,
     GPU_VISIBILITY,
@@ -47,9 +48,10 @@ PROFILE_CHOICES = (AUTO, *PROFILES, OFF)
 # Rules of settings that the user asked for, which stay when tuning is off.
 EXPLICIT = "explicit"
 OPTION = "option"
-# What was given up for memory; what the last run set and is close enough.
+# What was given up for memory; what the last run set and is close enough; what autotune found.
 BUDGET = "memory-budget"
 KEPT = "tolerance"
+MEASURED = "measured"
 
 NUM_GPU_RANGE = (-1, 999)
 REQUEST_TIMEOUT_RANGE = (1, 86400)
@@ -146,7 +148,7 @@ class Tuning:
 class Situation:
     """What recommenders decide on; ``settled`` grows as they do. ``tuned`` is what the last run wrote, name to text.
 
-    ``computed`` is what would be planned for if the user had set nothing.
+    ``computed`` is what would be planned for if the user had set nothing; ``measured`` what autotune found.
     """
 
     hardware: Hardware
@@ -157,6 +159,7 @@ class Situation:
     tuned: Mapping[str, str]
     plan: MemoryPlan
     computed: Configuration
+    measured: Measured | None = None
     settled: dict[str, Recommendation] = field(default_factory=dict)
 
     @property
@@ -209,16 +212,20 @@ def recommend(
     intent: Intent,
     workload: Workload | None = None,
     tuned: Mapping[str, str] | None = None,
+    measured: Measured | None = None,
 ) -> Tuning:
     """Recommend settings. Raises ``InvalidInput`` for a profile that the policy's table does not have.
 
     ``tuned`` is what the last run wrote (``hardware.unit.read_tuned``): numbers that hardly differ from it are kept.
+    ``measured`` are settings that autotune found best on this host: they come before what is computed, but not before
+    a profile that the user names.
     """
+    measured = measured if intent.profile == AUTO else None
     workload, tuned = workload or Workload(), tuned or {}
     row = _row(hardware, policy, intent)
-    plan = plan_memory(hardware, policy, intent, workload, tuned)
-    computed = plan_memory(hardware, policy, dataclasses.replace(intent, environment={}), workload, tuned)
-    situation = Situation(hardware, policy, intent, row, workload, tuned, plan, computed.configuration)
+    plan = plan_memory(hardware, policy, intent, workload, tuned, measured)
+    computed = plan_memory(hardware, policy, dataclasses.replace(intent, environment={}), workload, tuned, measured)
+    situation = Situation(hardware, policy, intent, row, workload, tuned, plan, computed.configuration, measured)
     for recommender in RECOMMENDERS:
         for recommendation in recommender(situation):
             situation.settle(recommendation)
@@ -243,12 +250,13 @@ def plan_memory(
     intent: Intent,
     workload: Workload,
     tuned: Mapping[str, str] | None = None,
+    measured: Measured | None = None,
 ) -> MemoryPlan:
-    """How the models would be loaded, and whether they fit. Raises and takes ``tuned`` as ``recommend`` does."""
+    """How the models would be loaded, and whether they fit. Raises, and takes the rest, as ``recommend`` does."""
     tuned = tuned or {}
     row = _row(hardware, policy, intent)
     budget = Budget.of(hardware, policy, intent.num_gpu != 0, _megabytes(tuned.get("MemoryHigh", "")))
-    levers = _levers(hardware, policy, intent.environment, row, workload, budget)
+    levers = _levers(hardware, policy, intent.environment, row, workload, budget, measured)
     return Planner(workload, intent.engine, budget, policy).plan(levers, _tuned_numbers(tuned))
 
 
@@ -258,7 +266,13 @@ def _row(hardware: Hardware, policy: Policy, intent: Intent) -> Row:
 
 
 def _levers(
-    hardware: Hardware, policy: Policy, environment: Mapping[str, str], row: Row, workload: Workload, budget: Budget
+    hardware: Hardware,
+    policy: Policy,
+    environment: Mapping[str, str],
+    row: Row,
+    workload: Workload,
+    budget: Budget,
+    measured: Measured | None = None,
 ) -> Levers:
     """What the plan may choose from; what the user set leaves no choice."""
 
@@ -275,15 +289,17 @@ def _levers(
     if context == 0:
         context = default_context(sum(gpu.memory_mb or 0 for gpu in hardware.gpus if gpu.offloads))
     kv_type = environment.get("OLLAMA_KV_CACHE_TYPE")
-    smaller = ["q8_0"] if policy.quantized_kv and policy.kv_type == "f16" else []
+    wanted_kv = (measured.kv_type if measured else None) or policy.kv_type
+    smaller = ["q8_0"] if policy.quantized_kv and wanted_kv == "f16" else []
+    most = measured.parallel if measured else row.parallel
     cache = explicit("LLAMA_ARG_CACHE_RAM")
     if cache is not None and cache < 0:  # no limit
         cache = max(PROMPT_CACHE_MIB, budget.main)
     share = int(budget.main * policy.prompt_cache.memory_share / loaded_models[0])
     return Levers(
         loaded_models=loaded_models,
-        parallel=range(row.parallel, 0, -1) if parallel is None else [parallel],
-        kv_type=[policy.kv_type, *smaller] if kv_type is None else [kv_type],
+        parallel=range(most, 0, -1) if parallel is None else [parallel],
+        kv_type=[wanted_kv, *smaller] if kv_type is None else [kv_type],
         context=_halves(policy.context_length, policy.min_context_length) if context is None else [context],
         prompt_cache_mib=min(policy.prompt_cache.max_mb, share) if cache is None else cache,
         prompt_cache_step=policy.prompt_cache.step_mb,
@@ -311,9 +327,12 @@ def _megabytes(text: str) -> int | None:
 
 def _parallel(at: Situation) -> Iterator[Recommendation]:
     slots, wanted = at.plan.configuration.parallel, at.gave_way.parallel
+    rule = MEASURED if at.measured else "table"
     reason = f"{_size(at.hardware)}: row {at.row.profile}"
     above = at.policy.row_above(at.row)
-    if at.intent.profile not in (AUTO, OFF):
+    if at.measured:
+        reason = at.measured.reason
+    elif at.intent.profile not in (AUTO, OFF):
         reason += ", as asked for."
     elif above:
         reason += f"; the next one, {above.profile}, starts at {above.min_cores} CPUs and {above.min_memory_gb:g} GB."
@@ -327,7 +346,7 @@ def _parallel(at: Situation) -> Iterator[Recommendation]:
     if slots > 1 and single:
         families = ", ".join(f"{model.name} ({_kind(model.shape)})" for model in single)
         reason += f" The engine gives one slot to {families}, whatever is set."
-    yield Recommendation("parallel", slots, BUDGET if slots < wanted else "table", reason, "OLLAMA_NUM_PARALLEL")
+    yield Recommendation("parallel", slots, BUDGET if slots < wanted else rule, reason, "OLLAMA_NUM_PARALLEL")
 
 
 def _loaded_models(at: Situation) -> Iterator[Recommendation]:
@@ -373,6 +392,8 @@ def _kv_cache(at: Situation) -> Iterator[Recommendation]:
     kind, wanted = at.plan.configuration.kv_type, at.gave_way.kv_type
     if kind != wanted:
         rule, reason = BUDGET, f"Half the size of {wanted}, as the policy allows: {_shortage(at.plan)}."
+    elif at.measured and at.measured.kv_type:
+        rule, reason = MEASURED, at.measured.reason
     else:
         rule, reason = "policy", "Type of the key-value cache; a smaller one is a small loss of quality."
     yield Recommendation("kv_cache_type", kind, rule, reason, "OLLAMA_KV_CACHE_TYPE")
@@ -431,6 +452,14 @@ def _threads(at: Situation) -> Iterator[Recommendation]:
         if cores == 1:
             reason = f"There is one {kind[:-1]} that may be used"
     variable = at.engine.threads_variable
+    if at.measured:
+        parameter = None if variable else "num_thread"
+        yield Recommendation(
+            "threads", at.measured.threads, MEASURED, at.measured.reason, variable, parameter=parameter
+        )
+        if at.measured.batch:
+            yield Recommendation("batch", at.measured.batch, MEASURED, at.measured.reason, parameter="num_batch")
+        return
     how = f"{at.engine} takes them from {variable}" if variable else f"{at.engine} takes the model parameter num_thread"
     kept = at.keep(variable, threads)
     if kept != threads:

@@ -89,7 +89,7 @@ options:
   prompt_set:
     description:
       - V(chat) are short questions, V(guide) the sentence "Explain RAG in one sentence" with another asker each time,
-        V(document) a text of about 1700 tokens of its own for each request, V(shared_prefix) one such text for all with
+        V(document) a text of about 1500 tokens of its own for each request, V(shared_prefix) one such text for all with
         a question of its own for each.
     type: str
     choices: [chat, guide, document, shared_prefix]

@@ -82,6 +82,13 @@ options:
     type: list
     elements: path
     default: []
+  reads:
+    description:
+      - Paths of files that others write and that the service reads as it starts, for example certificates. It takes up
+        one that is newer than its process, in the way of O(on_change).
+    type: list
+    elements: path
+    default: []
   validate:
     description:
       - A command that must succeed when the files are in place, before the service is touched. Without a shell.
@@ -210,6 +217,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "files": {"type": "list", "elements": "dict", "default": [], "options": FILE_OPTIONS},
     "links": {"type": "list", "elements": "dict", "default": [], "options": LINK_OPTIONS},
     "absent": {"type": "list", "elements": "path", "default": []},
+    "reads": {"type": "list", "elements": "path", "default": []},
     "validate": {"type": "list", "elements": "str", "default": []},
     "on_change": {"type": "str", "choices": ["restart", "reload"], "default": "restart"},
     "enabled": {"type": "bool", "default": True},
@@ -233,7 +241,8 @@ def execute(module: AnsibleModule) -> Result:
         systemd.show(unit_name(given["name"])),
         on_change=given["on_change"],
         enabled=given["enabled"],
-        written={path: when for path in paths if (when := transaction.written(path)) is not None},
+        written={path: when for path in [*paths, *given["reads"]] if (when := transaction.written(path)) is not None},
+        reads=given["reads"],
     )
     if not module.check_mode:
         transaction.clean(paths)

@@ -16,6 +16,9 @@ description:
   - Plans the memory. What O(models) take in the worst case, with every slot full and every cache grown, must fit into
     the host's memory without a reserve. Where it does not, these give way in this order - prompt cache, models in
     memory together, parallel, type of the key-value cache (if the policy allows), context.
+  - Settings that M(llmops.ollama.autotune) found best on this host come before computed ones, as long as the hardware,
+    the engine and the model are those that were measured; where they are not, a warning says what changed. Memory is
+    planned all the same, and what O(environment) sets wins.
   - Changes nothing on the host.
 options:
   profile:
@@ -236,9 +239,9 @@ ansible_facts:
           type: bool
         recommendations:
           description:
-            - The settings. C(rule) is V(explicit) or V(option) for a value of the user's, else it names where the value
-              comes from. C(variable), C(directive) or C(parameter) names what enforces it; where all are null,
-              C(reason) says what does.
+            - The settings. C(rule) is V(explicit) or V(option) for a value of the user's, V(measured) for one that
+              M(llmops.ollama.autotune) found, else it names where the value comes from. C(variable), C(directive) or
+              C(parameter) names what enforces it; where all are null, C(reason) says what does.
           type: list
           elements: dict
           sample:
@@ -279,6 +282,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils.access import ACCESS_OPTIONS, access_to
+from ansible_collections.llmops.ollama.plugins.module_utils.autotune.record import valid
 from ansible_collections.llmops.ollama.plugins.module_utils.bare_client import BareClient
 from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
@@ -348,14 +352,17 @@ def execute(module: AnsibleModule) -> Result:
     log = load_log() if here and found.models else ""
     known = calibrations(log, found.models, intent.engine)
     workload = Workload(found.models, known, unknown=len(declared) - len(found.models))
-    tuning = recommend(hardware, policy, intent, workload, tuned)
+    weights = {str(each.name): "" for each in found.definitions}
+    weights.update({model.name: model.blob for model in found.models})
+    measured, stale = valid(Files(), hardware, options["engine_version"], weights) if here else (None, [])
+    tuning = recommend(hardware, policy, intent, workload, tuned, measured)
     facts = {
         **tuning.to_dict(),
         "hardware": hardware.to_dict(),
         "models": [each.to_data() for each in found.definitions],
         "model_names": [str(each.name) for each in found.definitions],
         "choices": [choice.to_dict() for choice in found.choices],
-        "warnings": [*found.warnings, *tuning.warnings],
+        "warnings": [*found.warnings, *stale, *tuning.warnings],
     }
     for warning in facts["warnings"]:
         module.warn(warning)

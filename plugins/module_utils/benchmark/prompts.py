@@ -14,7 +14,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import Invali
 # The prompt of the single-request latency test in the tuning guide.
 SINGLE_PROMPT = "Explain RAG in one sentence"
 
-DOCUMENT_SENTENCES = 80  # about 1200 tokens: with its answer it fits the smallest context that Ollama chooses (4096)
+DOCUMENT_SENTENCES = 80  # about 1500 tokens: with its answer it fits the smallest context that Ollama chooses (4096)
 
 _SYLLABLES = [consonant + vowel for consonant in "bdfgjklmnprstvz" for vowel in "aeiou"]
 _SUBJECTS = (

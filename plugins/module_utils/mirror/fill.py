@@ -12,13 +12,13 @@ from pathlib import Path
 
 from ansible_collections.llmops.ollama.plugins.module_utils.download import Moved
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError, Unhealthy, from_os_error
+from ansible_collections.llmops.ollama.plugins.module_utils.folder import exclusively, make_folder
 from ansible_collections.llmops.ollama.plugins.module_utils.mirror.archive import is_current, pack
 from ansible_collections.llmops.ollama.plugins.module_utils.mirror.layout import (
     LIST,
     LOCK,
     Layout,
     format_list,
-    make_folder,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.mirror.origin import File, Origin
 from ansible_collections.llmops.ollama.plugins.module_utils.mirror.plan import (
@@ -69,10 +69,11 @@ def fill(
     ``check``: only say what would be done. Raises any ``OllamaError``, whose details then have what was done before.
     """
     outcome = Outcome()
+    planner = Planner(layout, origin, wanted, report)
     try:
-        with _plain_errors(layout), contextlib.nullcontext() if check else layout.exclusively():
+        with _plain_errors(layout), contextlib.nullcontext() if check else exclusively(layout.root, "filling"):
+            plan = planner.plan()
             run = _Run(layout, origin, report, outcome)
-            plan = Planner(layout, origin, wanted, report).plan()
             check_space(
                 layout, plan, archive if archive and (plan.changed or not is_current(archive, layout)) else None
             )
@@ -81,7 +82,8 @@ def fill(
             else:
                 run.carry_out(plan, archive)
     except OllamaError as error:
-        error.details.update(changed=outcome.changed, files=outcome.files, bytes=outcome.bytes)
+        done = {"changed": outcome.changed, "files": outcome.files, "bytes": outcome.bytes}
+        error.details.update(done, damaged=list(planner.damaged))
         raise
     return outcome
 

@@ -15,15 +15,15 @@ Nothing is under its name before it is complete; what is on its way lies in ``.p
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.llmops.ollama.plugins.module_utils.download import sha256_of
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
+from ansible_collections.llmops.ollama.plugins.module_utils.folder import make_folder, own_like
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
 from ansible_collections.llmops.ollama.plugins.module_utils.release import (
     ARCHIVE,
@@ -140,7 +140,7 @@ class Layout:
         path = self.at(name)
         make_folder(path.parent)
         partial.chmod(0o644)
-        _own(partial, path.parent)
+        own_like(partial, path.parent)
         partial.replace(path)
 
     def write(self, name: str, content: bytes) -> None:
@@ -168,37 +168,8 @@ class Layout:
             if (folder / PARTIAL).is_dir():
                 shutil.rmtree(folder / PARTIAL)
 
-    @contextlib.contextmanager
-    def exclusively(self) -> Iterator[None]:
-        """Hold the mirror against another run; makes its directory where it is missing."""
-        make_folder(self.root)
-        descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError:
-            raise OllamaError(f"Another run is filling {self.root}.", "Wait for it, then run again.") from None
-        finally:
-            os.close(descriptor)
-
     def _folder(self, name: str) -> Path:
         return {"releases": self.releases, "models": self.models}.get(name.partition("/")[0], self.root)
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder that everybody may look into, whatever the umask is; it belongs to the owner of its parent."""
-    if not path.is_dir():
-        make_folder(path.parent)
-        path.mkdir()
-        path.chmod(0o755)
-        _own(path, path.parent)
-
-
-def _own(path: Path, like: Path) -> None:
-    """In the store of a running server its user must be able to go on."""
-    if os.geteuid() == 0:
-        there = like.stat()
-        os.chown(path, there.st_uid, there.st_gid)
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -34,7 +34,7 @@ ACCENT, BEFORE, BAND, PAGE = STAND_INS["accent"], STAND_INS["before"], STAND_INS
 # How a curve is drawn by its label.
 _NEW: dict[str, Any] = {"color": ACCENT, "linestyle": "-", "marker": "o"}
 _OLD: dict[str, Any] = {"color": BEFORE, "linestyle": (0, (3, 2)), "marker": "s", "markerfacecolor": PAGE}
-STYLES = {"before": _OLD, "direct": _OLD, "after": _NEW, "now": _NEW}
+STYLES = {"before": _OLD, "direct": _OLD, "after": _NEW, "tried": _NEW, "now": _NEW}
 OUTLINE: dict[str, Any] = {"height": 0.5, "edgecolor": SOFT, "linewidth": 0.6}
 LONGEST_LABEL = 48  # characters; a longer name is cut in the chart and whole in its table
 
@@ -120,7 +120,7 @@ def expectations(rows: Sequence[Expectation]) -> Figure:
 
 def trials(tried: Sequence[Trial]) -> Figure:
     """What each configuration was worth, with its interval of 95 % confidence."""
-    figure, axes = _rows([_trial_name(trial) for trial in tried])
+    figure, axes = _rows(_trial_names(tried))
     for place, trial in enumerate(tried):
         if trial.goodput is None or trial.failure:
             axes.plot(0, place, **_mark("x", SOFT, filled=False), clip_on=False)
@@ -136,25 +136,42 @@ def trials(tried: Sequence[Trial]) -> Figure:
     return figure
 
 
-def _trial_name(trial: Trial) -> str:
-    marks = [word for word, holds in (("best", trial.best), ("before", trial.current)) if holds]
-    marks += ["could not be used"] if trial.failure else []
-    return trial.setting + (f" ({', '.join(marks)})" if marks else "")
+def _trial_names(tried: Sequence[Trial]) -> list[str]:
+    """The configurations in words, without what all of them share."""
+    columns: dict[str, list[Any]] = {
+        "parallel": [trial.parallel for trial in tried],
+        "threads": [trial.threads for trial in tried],
+        "cache": [trial.kv_type for trial in tried],
+        "batch": [trial.batch for trial in tried],
+    }
+    told = {name: values for name, values in columns.items() if name == "parallel" or len(set(values)) > 1}
+    names = []
+    for place, trial in enumerate(tried):
+        words = ", ".join(f"{name} {values[place]}" for name, values in told.items() if values[place])
+        marks = (("best", trial.best), ("before", trial.current), ("failed", bool(trial.failure)))
+        remarks = ", ".join(word for word, holds in marks if holds)
+        names.append(f"{words} ({remarks})" if remarks else words)
+    return names
 
 
-def frontier(variants: Sequence[Variant], unit: str) -> Figure:
-    """Speed and memory of each quantization; a filled mark is one that no other beats."""
+def frontier(variants: Sequence[Variant]) -> Figure:
+    """Goodput and memory of each quantization; a filled mark is one that no other beats."""
     figure = _figure(WIDTH, FRAME + ROW * len(variants))
     panels = figure.subplots(1, 2)
-    for axes, name, values in (
-        (panels[0], unit, [each.speed for each in variants]),
-        (panels[1], "memory, MiB", [each.memory_mb for each in variants]),
-    ):
+    _name_rows(panels[0], [_variant_name(each) for each in variants])
+    _name_rows(panels[1], [""] * len(variants))
+    sides = (
+        ("goodput, requests/s", [each.goodput for each in variants]),
+        ("memory, MiB", [each.memory_mb for each in variants]),
+    )
+    for axes, (name, values) in zip(panels, sides):
         for place, (each, value) in enumerate(zip(variants, values)):
             colour = ACCENT if each.frontier else BEFORE
-            axes.plot([0, value], [place, place], color=colour, linewidth=1.4, solid_capstyle="butt")
-            axes.plot(value, place, **_mark("o", colour, filled=each.frontier))
-        _name_rows(axes, [_variant_name(each) for each in variants] if axes is panels[0] else [""] * len(variants))
+            if value is None:
+                axes.plot(0, place, clip_on=False, **_mark("x", SOFT, filled=False))
+            else:
+                axes.plot([0, value], [place, place], color=colour, linewidth=1.4, solid_capstyle="butt")
+                axes.plot(value, place, **_mark("o", colour, filled=each.frontier))
         axes.set_xlabel(name)
         axes.grid(axis="x")
         _from_zero(axes, "x")
@@ -163,8 +180,10 @@ def frontier(variants: Sequence[Variant], unit: str) -> Figure:
 
 def _variant_name(each: Variant) -> str:
     remarks = [f"{each.loss:g} % loss"] if each.loss is not None else []
-    remarks += ["in use"] if each.chosen else []
-    return each.quantization + (f" ({', '.join(remarks)})" if remarks else "")
+    remarks += [
+        word for word, holds in (("recommended", each.recommended), ("not measured", each.goodput is None)) if holds
+    ]
+    return (each.quantization or each.model) + (f" ({', '.join(remarks)})" if remarks else "")
 
 
 def memory(bars: Sequence[Bar], share: bool) -> Figure:

@@ -20,10 +20,14 @@ SCHEMA = "llmops.ollama.report/1"
 
 @dataclass(frozen=True)
 class Host:
-    """What is known of one server. ``absent`` names what this run did not find out."""
+    """What is known of one server. ``absent`` names what this run did not find out.
+
+    ``retune`` is how re-tuning it ended: ``set``, ``as before``, ``set back`` or ``lost``; "" where that was not done.
+    """
 
     name: str
     reached: bool = True
+    retune: str = ""
     machine: Machine | None = None
     profile: str = ""
     version: str = ""
@@ -45,6 +49,7 @@ class Gateway:
     """What is known of one reverse proxy in front of the servers."""
 
     name: str
+    reached: bool = True
     health: Health | None = None
     curves: tuple[Curve, ...] = ()
     absent: tuple[str, ...] = ()
@@ -143,7 +148,11 @@ class ModelMemory:
 
 @dataclass(frozen=True)
 class Curve:
-    """One sweep over levels of load. ``label`` is ``before``, ``after``, ``now``, or ``direct`` past a gateway."""
+    """One sweep over levels of load.
+
+    ``label`` is ``now``, or one of two: ``before`` and ``after``, or ``tried`` where that was set back again; or
+    ``direct`` past a gateway.
+    """
 
     label: str
     model: str = ""
@@ -225,6 +234,7 @@ class Search:
     rounds: int | None = None
     adopted: bool | None = None
     verdict: str = ""
+    slo_remark: str = ""
     measured_at: str = ""
     seconds: float | None = None
     timed_out: bool = False
@@ -234,7 +244,7 @@ class Search:
 class Trial:
     """One configuration that the search tried; with ``failure`` it could not be used.
 
-    ``goodput`` is the typical one of its ``readings``, with its interval; ``current`` is the setting before the search.
+    ``goodput`` is the typical one of its ``measurements``; ``current`` is the setting before the search.
     """
 
     parallel: int | None
@@ -244,31 +254,31 @@ class Trial:
     goodput: float | None = None
     goodput_low: float | None = None
     goodput_high: float | None = None
-    requests_per_second: float | None = None
+    output_tokens_per_second: float | None = None
+    latency_p50_s: float | None = None
     latency_p95_s: float | None = None
-    readings: int = 0
+    ttft_p95_s: float | None = None
+    measurements: int = 0
     failure: str = ""
     best: bool = False
     current: bool = False
 
-    @property
-    def setting(self) -> str:
-        """The configuration in words."""
-        named = (("parallel", self.parallel), ("threads", self.threads), ("cache", self.kv_type), ("batch", self.batch))
-        return ", ".join(f"{name} {value}" for name, value in named if value)
-
 
 @dataclass(frozen=True)
 class Variant:
-    """One quantization of a model. ``frontier``: no other is both faster and better; ``loss`` of quality in percent."""
+    """One quantization of a model. ``loss`` of quality in percent; ``problem`` says why it could not be measured.
+
+    ``frontier``: no other one is nowhere worse in speed, memory and loss, and better somewhere.
+    """
 
     model: str
     quantization: str
-    speed: float
-    memory_mb: float
+    goodput: float | None
+    memory_mb: float | None
     loss: float | None = None
+    problem: str = ""
     frontier: bool = False
-    chosen: bool = False
+    recommended: bool = False
 
 
 @dataclass(frozen=True)

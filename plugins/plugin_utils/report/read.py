@@ -31,7 +31,10 @@ from ansible_collections.llmops.ollama.plugins.plugin_utils.report.model import 
     Memory,
     ModelMemory,
     Report,
+    Search,
+    Trial,
     Value,
+    Variant,
 )
 from ansible_collections.llmops.ollama.plugins.plugin_utils.report.plain import (
     number,
@@ -44,7 +47,8 @@ from ansible_collections.llmops.ollama.plugins.plugin_utils.report.plain import 
 
 HostVars = Mapping[str, Any]
 
-BEFORE, AFTER, NOW, DIRECT = "before", "after", "now", "direct"
+BEFORE, AFTER, TRIED, NOW, DIRECT = "before", "after", "tried", "now", "direct"
+SET_BACK, LOST = "set back", "lost"
 
 # What may be absent from a report, by the field that is then empty, and which playbook finds it out.
 _SOURCES = {
@@ -74,6 +78,7 @@ def _host(name: str, variables: HostVars) -> Host:
     checked = part(variables, "ollama_health_result")
     host = Host(
         name=text(name),
+        retune=_retune(variables),
         machine=_machine(part(tuning, "hardware")),
         profile=text(tuning.get("profile")),
         version=text(checked.get("version")) or text(variables.get("ollama_version")),
@@ -86,11 +91,13 @@ def _host(name: str, variables: HostVars) -> Host:
         ),
         health=_health(checked),
         curves=_curves(variables, "ollama_benchmark"),
+        search=_search(variables),
+        variants=_variants(variables),
         expectations=_expectations(part(variables, "ollama_benchmark_result", "benchmark")),
         diagnosis=_diagnosis(part(variables, "ollama_doctor_result")),
     )
     if host == Host(host.name, version=host.version):
-        return replace(host, reached=False)
+        return Host(host.name, reached=False)
     return replace(host, absent=_absent(host))
 
 
@@ -105,6 +112,8 @@ def _gateway(name: str, variables: HostVars) -> Gateway:
         health=_health(part(variables, "gateway_health_result")),
         curves=_curves(variables, "gateway_benchmark"),
     )
+    if gateway == Gateway(gateway.name):
+        return replace(gateway, reached=False)
     return replace(gateway, absent=_absent(gateway))
 
 
@@ -216,10 +225,19 @@ def _model_memory(each: Mapping[str, Any]) -> ModelMemory:
     )
 
 
+def _retune(variables: HostVars) -> str:
+    """How it ended; one that has only begun did not come back."""
+    outcome = text(variables.get("retune_outcome"))
+    return LOST if outcome == "begun" else outcome
+
+
 def _curves(variables: HostVars, name: str) -> tuple[Curve, ...]:
     """The documents of one or two benchmarks, and what one of them compared with in turns."""
     measured, before = (part(variables, f"{name}_{when}", "benchmark") for when in ("result", "before"))
-    now = _curve(AFTER if parts(before, "levels") else NOW, measured)
+    if not parts(measured, "levels"):
+        measured, before = before, {}
+    changed = TRIED if _retune(variables) == SET_BACK else AFTER
+    now = _curve(changed if parts(before, "levels") else NOW, measured)
     direct = _curve(DIRECT, {**measured, **part(measured, "comparison"), "single": None})
     found = [_curve(BEFORE, before), direct if part(measured, "comparison") else None, now]
     return tuple(curve for curve in found if curve)
@@ -232,13 +250,12 @@ def _curve(label: str, measured: Mapping[str, Any]) -> Curve | None:
     levels = tuple(level for level in found if level)
     if not levels:
         return None
-    limits = [(name, limit) for name, value in part(measured, "slo").items() if (limit := number(value)) is not None]
     return Curve(
         label=label,
         model=text(measured.get("model")),
         quantization=text(measured.get("quantization")),
         max_tokens=whole(part(measured, "workload").get("max_tokens")),
-        slo=tuple(f"{_objective(name)} at most {limit:g} s" for name, limit in limits),
+        slo=_slo(part(measured, "slo")),
         measured_at=text(measured.get("measured_at")),
         alone_latency_s=number(part(measured, "single").get("latency_s")),
         alone_ttft_s=number(part(measured, "single").get("ttft_s")),
@@ -246,10 +263,11 @@ def _curve(label: str, measured: Mapping[str, Any]) -> Curve | None:
     )
 
 
-def _objective(name: str) -> str:
-    """``ttft_s`` as a person says it."""
-    words = text(name).removesuffix("_s")
-    return words.upper() if words in ("ttft", "tpot") else words
+def _slo(limits: Mapping[str, Any]) -> tuple[str, ...]:
+    """What was promised, as a person says it."""
+    names = {"ttft_s": "TTFT", "tpot_s": "TPOT", "latency_s": "latency"}
+    found = [(name, number(limits.get(key))) for key, name in names.items()]
+    return tuple(f"{name} at most {limit:g} s" for name, limit in found if limit is not None)
 
 
 def _load(each: Mapping[str, Any]) -> tuple[float | None, float | None]:
@@ -291,7 +309,10 @@ def _level(each: Mapping[str, Any], ratio: Mapping[str, Any]) -> Level | None:
 
 def _bound(each: Mapping[str, Any], name: str, side: int) -> float | None:
     """One end of an interval; None where there were too few values for it."""
-    bounds = part(each, "intervals").get(name)
+    return _end(part(each, "intervals").get(name), side)
+
+
+def _end(bounds: Any, side: int) -> float | None:
     return number(bounds[side]) if isinstance(bounds, (list, tuple)) and len(bounds) == 2 else None
 
 
@@ -316,6 +337,86 @@ def _expectations(measured: Mapping[str, Any]) -> tuple[Expectation, ...]:
             )
         )
     return tuple(expectations)
+
+
+def _found(variables: HostVars) -> tuple[Mapping[str, Any], Mapping[str, Any], str]:
+    """What the latest search found, what it was asked for, and when: of this run, else what is kept on the host."""
+    result = part(variables, "ollama_autotune_result")
+    if part(result, "autotune"):
+        return part(result, "autotune"), part(result, "invocation", "module_args"), ""
+    kept = part(variables, "ansible_local", "ollama_tuning")
+    asked = {**part(kept, "fingerprint", "workload"), "model": part(kept, "fingerprint").get("model")}
+    return part(kept, "evidence"), asked, text(part(kept, "measured").get("date"))
+
+
+def _search(variables: HostVars) -> Search | None:
+    found, asked, date = _found(variables)
+    best, before = _setting(part(found, "best")), _setting(part(found, "current"))
+    trials = tuple(_trial(each, best, before) for each in parts(found, "evidence", "trials"))
+    if not trials:
+        return None
+    gain = {name: number(part(found, "gain").get(name)) for name in ("median", "lower", "upper")}
+    median, lower, upper = (None if share is None else share * 100 for share in gain.values())
+    return Search(
+        trials=trials,
+        model=text(asked.get("model")),
+        concurrency=whole(asked.get("concurrency")),
+        slo=_slo(part(asked, "slo")),
+        gain=median,
+        gain_low=lower,
+        gain_high=upper,
+        rounds=whole(part(found, "gain").get("rounds")),
+        adopted=_setting(part(found, "adopted")) == best != before if part(found, "adopted") else None,
+        verdict=text(found.get("verdict")),
+        slo_remark=text(found.get("slo_remark")),
+        measured_at=date,
+        seconds=number(found.get("seconds")),
+        timed_out=found.get("timed_out") is True,
+    )
+
+
+def _setting(each: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What tells settings apart."""
+    numbers = (whole(each.get(name)) for name in ("parallel", "threads", "batch"))
+    return (*numbers, text(each.get("kv_type")))
+
+
+def _trial(each: Mapping[str, Any], best: tuple[Any, ...], before: tuple[Any, ...]) -> Trial:
+    return Trial(
+        parallel=whole(each.get("parallel")),
+        threads=whole(each.get("threads")),
+        kv_type=text(each.get("kv_type")),
+        batch=whole(each.get("batch")),
+        goodput=number(each.get("goodput")),
+        goodput_low=_end(each.get("interval"), 0),
+        goodput_high=_end(each.get("interval"), 1),
+        output_tokens_per_second=number(each.get("output_tokens_per_second")),
+        latency_p50_s=number(each.get("latency_p50_s")),
+        latency_p95_s=number(each.get("latency_p95_s")),
+        ttft_p95_s=number(each.get("ttft_p95_s")),
+        measurements=whole(each.get("measurements")) or 0,
+        failure=text(each.get("failure")),
+        best=_setting(each) == best,
+        current=_setting(each) == before,
+    )
+
+
+def _variants(variables: HostVars) -> tuple[Variant, ...]:
+    """The quantizations that a search compared."""
+    compared = part(_found(variables)[0], "quantizations")
+    return tuple(
+        Variant(
+            model=text(each.get("model")),
+            quantization=text(each.get("quantization")),
+            goodput=number(each.get("requests_per_second")),
+            memory_mb=number(each.get("memory_mb")),
+            loss=number(each.get("loss_percent")),
+            problem=text(each.get("problem")),
+            frontier=each.get("on_frontier") is True,
+            recommended=text(each.get("model")) == text(compared.get("recommended")),
+        )
+        for each in parts(compared, "variants")
+    )
 
 
 def _diagnosis(result: Mapping[str, Any]) -> Diagnosis | None:

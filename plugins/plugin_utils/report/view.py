@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
+from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.expectations import change
 from ansible_collections.llmops.ollama.plugins.plugin_utils.report import charts
 from ansible_collections.llmops.ollama.plugins.plugin_utils.report.model import (
     Curve,
     Expectation,
     Finding,
     Gateway,
-    Health,
     Host,
     Level,
     Memory,
     Report,
     Search,
+    Trial,
     Variant,
 )
 from ansible_collections.llmops.ollama.plugins.plugin_utils.report.words import (
@@ -145,13 +146,16 @@ def headline(report: Report) -> str:
     """The report in a few words."""
     checked = [host.health for host in report.hosts if host.health]
     ill = sum(not health.healthy for health in checked)
+    lost = sum(not host.reached for host in report.hosts)
+    unknown = len(report.hosts) - len(checked) - lost
     servers = count(len(report.hosts), "server")
+    also = [f"{number} not {word}" for number, word in ((lost, "reached"), (unknown, "checked")) if number]
     if ill:
-        return f"{ill} of {servers} {'is' if ill == 1 else 'are'} unhealthy"
+        return ", ".join([f"{ill} of {servers} {'is' if ill == 1 else 'are'} unhealthy", *also])
     if not checked:
-        return f"{servers}, health not checked"
-    if len(checked) < len(report.hosts):
-        return f"{len(checked)} of {servers} healthy, the others not checked"
+        return f"{servers}, {'none reached' if lost == len(report.hosts) else 'health not checked'}"
+    if also:
+        return ", ".join([f"{len(checked)} of {servers} healthy", *also])
     return f"{servers}, all healthy" if len(checked) > 1 else f"{servers}, healthy"
 
 
@@ -167,8 +171,8 @@ def _tiles(report: Report) -> Iterable[Tile]:
     for name, level in [each for each in measured if each[1]][:1]:
         if level:
             yield Tile(name, rate(level.requests_per_second), "requests/s")
-            yield Tile("Latency p95", seconds(level.latency_p95_s), f"s, {level.load}")
-    gains = [more for host in report.hosts if (more := gain(host.curves)) is not None]
+            yield Tile(f"Latency p95, {level.load}", seconds(level.latency_p95_s), "s")
+    gains = [more for host in report.hosts if (more := gain(host)) is not None]
     if gains:
         name = f"Gain, median of {len(gains)} servers" if len(gains) > 1 else "Gain"
         yield Tile(name, percent(median(gains)), "% requests/s")
@@ -198,6 +202,7 @@ _OVERVIEW = (
     ("Requests/s", True),
     ("p95,\u00a0s", True),
     ("Gain,\u00a0%", True),
+    ("Re-tuned", False),
     ("Problems", True),
 )
 
@@ -214,7 +219,7 @@ def _overview_row(host: Host) -> tuple[str, ...]:
     level = heaviest(host.curves)
     return (
         host.name,
-        _state(host.health),
+        _state(host),
         NOTHING if host.machine is None else f"{host.machine.cpus:g}",
         gib(host.machine.memory_mb if host.machine else None),
         host.profile or NOTHING,
@@ -224,7 +229,8 @@ def _overview_row(host: Host) -> tuple[str, ...]:
         ", ".join(_model_name(model.name, model.quantization) for model in host.models) or NOTHING,
         rate(level.requests_per_second if level else None),
         seconds(level.latency_p95_s if level else None),
-        percent(gain(host.curves)),
+        percent(gain(host)),
+        host.retune or NOTHING,
         NOTHING if not host.diagnosis else str(sum(each.severity == "problem" for each in host.diagnosis.findings)),
     )
 
@@ -233,17 +239,16 @@ def _gateway_row(gateway: Gateway) -> tuple[str, ...]:
     level = heaviest(gateway.curves)
     row = dict.fromkeys((name for name, _ in _OVERVIEW), NOTHING)
     row["Host"] = f"{gateway.name} (gateway)"
-    row["Health"] = _state(gateway.health)
+    row["Health"] = _state(gateway)
     row["Requests/s"] = rate(level.requests_per_second if level else None)
     row["p95,\u00a0s"] = seconds(level.latency_p95_s if level else None)
     return tuple(row.values())
 
 
-def _state(health: Health | None) -> str:
+def _state(host: Host | Gateway) -> str:
     """Short enough for a table, and not told by colour."""
-    if health is None:
-        return "not checked"
-    return "✓ healthy" if health.healthy else f"✕ {status(health).words}"
+    found = status(host)
+    return {GOOD: "✓ healthy", BAD: f"✕ {found.words}"}.get(found.kind, found.words)
 
 
 def _model_name(name: str, quantization: str) -> str:
@@ -268,21 +273,17 @@ def _changes(key: str, hosts: Sequence[Host]) -> Picture:
     rows = []
     for host in hosts:
         before, after = (level.requests_per_second if level else None for level in pair(host.curves))
-        rows.append((host.name, before, after, gain(host.curves)))
-    changed = any(before is not None for _, before, _, _ in rows)
-    after_name = "After" if changed else "Measured"
+        rows.append((host.name, before, after, gain(host)))
     slowest = min(rows, key=lambda row: row[2] or 0)
     fastest = max(rows, key=lambda row: row[2] or 0)
+    changed = any(before is not None for _, before, _, _ in rows)
+    columns = ("Host", "Before, requests/s", f"{'After' if changed else 'Measured'}, requests/s", "Gain,\u00a0%")
+    cells = tuple((name, rate(before), rate(after), percent(more)) for name, before, after, more in rows)
     return Picture(
         key,
         "Requests per second of each server",
         f"From {rate(slowest[2])} ({slowest[0]}) to {rate(fastest[2])} ({fastest[0]}) requests/s.",
-        Table(
-            "Requests per second of each server",
-            ("Host", "Before, requests/s", f"{after_name}, requests/s", "Gain,\u00a0%"),
-            tuple((name, rate(before), rate(after), percent(more)) for name, before, after, more in rows),
-            frozenset({1, 2, 3}),
-        ),
+        _without_empty(Table("Requests per second of each server", columns, cells, frozenset({1, 2, 3}))),
         lambda: charts.changes([(name, before, after) for name, before, after, _ in rows]),
     )
 
@@ -307,7 +308,7 @@ def _host(key: str, host: Host) -> HostView:
     return HostView(
         key=key,
         host=host,
-        status=status(host.health) if host.reached else Status(UNKNOWN, "not reached in this run"),
+        status=status(host),
         facts=tuple(_facts(host)),
         pictures=tuple(_pictures(key, host)),
         models=_models(host),
@@ -347,13 +348,14 @@ def _models(host: Host) -> Table | None:
 
 def _gateway(key: str, gateway: Gateway) -> GatewayView:
     pictures = (_curves(key, gateway.name, gateway.curves),) if gateway.curves else ()
-    return GatewayView(key, gateway, status(gateway.health), pictures)
+    return GatewayView(key, gateway, status(gateway), pictures)
 
 
-def status(health: Health | None) -> Status:
+def status(host: Host | Gateway) -> Status:
     """Whether a host is well, in words."""
+    health = host.health
     if health is None:
-        return Status(UNKNOWN, "not checked")
+        return Status(UNKNOWN, "not checked" if host.reached else "not reached")
     if health.healthy:
         return Status(GOOD, f"healthy ({health.level})" if health.level else "healthy")
     return Status(BAD, "unhealthy" + (f": {listed(each.name for each in health.failed)}" if health.failed else ""))
@@ -371,6 +373,8 @@ def _facts(host: Host) -> Iterable[str]:
         yield f"Ollama {host.version}"
     if host.profile:
         yield f"profile {host.profile}"
+    if host.retune:
+        yield f"re-tuned: {host.retune}"
 
 
 def _pictures(key: str, host: Host) -> Iterable[Picture]:
@@ -379,7 +383,7 @@ def _pictures(key: str, host: Host) -> Iterable[Picture]:
     if host.expectations:
         yield _expectations(key, host.name, host.expectations)
     if host.search:
-        yield _search(key, host.name, host.search)
+        yield _search(key, host.name, host.search, set_back=host.retune == "set back")
     if host.variants:
         yield _variants(key, host.name, host.variants)
     if host.memory and host.memory.models:
@@ -500,89 +504,90 @@ def _percents(bounds: tuple[int, int] | None) -> str:
     return NOTHING if bounds is None else f"{percent(bounds[0])} to {percent(bounds[1])}"
 
 
-def _search(key: str, name: str, search: Search) -> Picture:
-    columns: tuple[str, ...] = (
-        "Parallel",
-        "Threads",
-        "KV cache",
-        "Batch",
-        "Goodput/s",
-        "Interval",
-        "Requests/s",
-        "p95,\u00a0s",
-    )
-    columns += ("Measured", "Remark")
-    rows = tuple(
-        (
-            str(trial.parallel or NOTHING),
-            str(trial.threads or NOTHING),
-            trial.kv_type or NOTHING,
-            str(trial.batch or NOTHING),
-            rate(trial.goodput),
-            span(trial.goodput_low, trial.goodput_high),
-            rate(trial.requests_per_second),
-            seconds(trial.latency_p95_s),
-            count(trial.readings, "time"),
-            "; ".join(filter(None, ["best" * trial.best, "before the search" * trial.current, trial.failure]))
-            or NOTHING,
-        )
-        for trial in search.trials
-    )
+_TRIAL = (
+    "Parallel",
+    "Threads",
+    "KV cache",
+    "Batch",
+    "Goodput/s",
+    "Interval",
+    "Tokens/s",
+    "p50,\u00a0s",
+    "p95,\u00a0s",
+    "TTFT p95,\u00a0s",
+    "Measured",
+    "Remark",
+)
+
+
+def _search(key: str, name: str, search: Search, set_back: bool) -> Picture:
+    numeric = frozenset(range(len(_TRIAL) - 1)) - {_TRIAL.index("KV cache")}
+    rows = tuple(map(_trial_row, search.trials))
     return Picture(
         f"{key}-search",
         f"{count(len(search.trials), 'configuration')} tried",
-        _search_words(search),
-        _without_empty(
-            Table(f"Configurations that were tried, {name}", columns, rows, frozenset({0, 1, 3, 4, 5, 6, 7, 8}))
-        ),
+        _search_words(search, set_back),
+        _without_empty(Table(f"Configurations that were tried, {name}", _TRIAL, rows, numeric)),
         lambda: charts.trials(search.trials),
     )
 
 
-def _search_words(search: Search) -> str:
-    """What was looked for, what came out and why."""
-    load = f" with {search.concurrency} requests at a time" if search.concurrency else ""
-    what = (
-        f"The most requests per second that keep {listed(search.slo)}" if search.slo else "The most requests per second"
+def _trial_row(trial: Trial) -> tuple[str, ...]:
+    return (
+        str(trial.parallel or NOTHING),
+        str(trial.threads or NOTHING),
+        trial.kv_type or NOTHING,
+        str(trial.batch or NOTHING),
+        rate(trial.goodput),
+        span(trial.goodput_low, trial.goodput_high),
+        fixed(trial.output_tokens_per_second, 1),
+        seconds(trial.latency_p50_s),
+        seconds(trial.latency_p95_s),
+        seconds(trial.ttft_p95_s),
+        count(trial.measurements, "time"),
+        _remark("best" * trial.best, "before the search" * trial.current, trial.failure),
     )
-    sentences = [f"{what}{load}."]
-    if search.gain is not None:
-        interval = ""
-        if search.gain_low is not None and search.gain_high is not None:
-            interval = f" (interval {percent(search.gain_low)} to {unit(percent(search.gain_high), '%')})"
-        sentences.append(f"The best setting brings {unit(percent(search.gain), '%')}{interval}.")
-    if search.adopted is not None:
-        sentences.append("It was adopted." if search.adopted else "The setting before was kept.")
-    sentences += [search.verdict, "The time was up before everything was tried." if search.timed_out else ""]
+
+
+def _remark(*remarks: str) -> str:
+    return "; ".join(filter(None, remarks)) or NOTHING
+
+
+def _search_words(search: Search, set_back: bool) -> str:
+    """What was looked for, what came out and why."""
+    slo = f" that keep {listed(search.slo)}" if search.slo else ""
+    load = f" with {search.concurrency} requests at a time" if search.concurrency else ""
+    sentences = [f"Looked for: the most requests per second{slo}{load}.", search.verdict, search.slo_remark]
+    if set_back:
+        sentences.append("The host was set back: the setting before runs again.")
+    elif search.adopted is not None:
+        sentences.append("The best setting was adopted." if search.adopted else "The setting before was kept.")
+    sentences += ["The time was up before everything was tried."] if search.timed_out else []
     return " ".join(filter(None, sentences))
 
 
 def _variants(key: str, name: str, variants: Sequence[Variant]) -> Picture:
-    best = [each for each in variants if each.frontier]
+    best = listed(each.quantization or each.model for each in variants if each.frontier)
+    words = [f"Worth choosing from, as no other beats them in speed, memory and loss together: {best}."] if best else []
+    words += [f"Recommended: {_model_name(each.model, each.quantization)}." for each in variants if each.recommended]
+    columns = ("Model", "Quantization", "Goodput/s", "Memory, MiB", "Loss,\u00a0%", "Remark")
+    rows = tuple(
+        (
+            each.model,
+            each.quantization or NOTHING,
+            rate(each.goodput),
+            mib(each.memory_mb),
+            NOTHING if each.loss is None else f"{each.loss:g}",
+            _remark("recommended" * each.recommended, "worth choosing" * each.frontier, each.problem),
+        )
+        for each in variants
+    )
     return Picture(
         f"{key}-quantizations",
         "Quantizations compared",
-        f"Worth choosing from: {listed(each.quantization for each in best)}. Each of the others is beaten in speed and "
-        "in loss by one of these."
-        if len(best) < len(variants)
-        else f"Each of {listed(each.quantization for each in best)} is the best for some balance of speed and loss.",
-        Table(
-            f"Quantizations compared, {name}",
-            ("Model", "Quantization", "Goodput/s", "Memory, MiB", "Loss,\u00a0%", "Remark"),
-            tuple(
-                (
-                    each.model,
-                    each.quantization,
-                    rate(each.speed),
-                    mib(each.memory_mb),
-                    NOTHING if each.loss is None else f"{each.loss:g}",
-                    "; ".join(filter(None, ["in use" * each.chosen, "worth choosing" * each.frontier])) or NOTHING,
-                )
-                for each in variants
-            ),
-            frozenset({2, 3, 4}),
-        ),
-        lambda: charts.frontier(variants, "goodput, requests/s"),
+        " ".join(words) or "None of them could be measured.",
+        Table(f"Quantizations compared, {name}", columns, rows, frozenset({2, 3, 4})),
+        lambda: charts.frontier(variants),
     )
 
 
@@ -668,14 +673,15 @@ def pair(curves: Sequence[Curve]) -> tuple[Level | None, Level | None]:
     return None, max(after.values(), key=_weight, default=None)
 
 
-def gain(curves: Sequence[Curve]) -> float | None:
-    """By how many percent the requests/s rose; None without a before."""
-    before, after = pair(curves)
-    if not any(curve.label == "before" for curve in curves):
-        return after.gain if after else None
-    if not before or not after or before.requests_per_second <= 0:
+def gain(host: Host) -> float | None:
+    """By how many percent its requests/s rose; None where nothing before is known, or runs again."""
+    labels = [curve.label for curve in host.curves]
+    before, after = pair(host.curves)
+    if "tried" in labels:
         return None
-    return (after.requests_per_second / before.requests_per_second - 1) * 100
+    if "before" not in labels:
+        return after.gain if after else None
+    return change(before.requests_per_second, after.requests_per_second) if before and after else None
 
 
 def heaviest(curves: Sequence[Curve]) -> Level | None:

@@ -231,6 +231,7 @@ class FakeOllama(FakeServer):
         self.partial: dict[str, int] = {}  # digest → bytes that a broken pull left behind
         self.shows: dict[str, Json] = {}  # short name → what /api/show answers beyond what follows from the manifest
         self.loads: dict[str, list[float]] = {}  # short name → seconds that each of the next requests waits for a load
+        self.loaded: list[str] = []  # short names of what is in memory
         self.faults: list[Any] = []  # one for each pull, in order: an error line, "break", "stall" or "end"
         self.rewrites = False  # whether it writes the files that models are made of anew
 
@@ -249,10 +250,11 @@ class FakeOllama(FakeServer):
         if request == "GET /api/tags":
             return Answer(200, {"models": [self._tag(name) for name in self.models]})
         if request == "GET /api/ps":
-            return Answer(200, {"models": []})
+            return Answer(200, {"models": [{"name": name} for name in self.loaded]})
         if request == "POST /api/show" and (body["model"] in self.models or body["model"] in self.shows):
             return Answer(200, self.show(body["model"]))
         if request == "POST /api/generate" and body["model"] in self.models:
+            self.loaded = [body["model"]]
             waits = self.loads.get(body["model"]) or [0.0]
             load = waits.pop(0) if len(waits) > 1 else waits[0]
             return Stream([{"response": "x", "done": False}, {"done": True, "load_duration": int(load * 1e9)}])

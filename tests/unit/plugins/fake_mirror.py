@@ -75,6 +75,7 @@ class FakeMirror:
         self.log: list[Request] = []
         self.wants = ""
         self.ports: set[int] = set()
+        self.heads = 200  # how HEAD is answered
         self.sent = 0
         fake = self
 
@@ -149,6 +150,8 @@ class FakeMirror:
         fault = waiting.pop(0) if waiting and handler.command == "GET" else Fault()
         body = self.files.get(handler.path) if fault.body is None else fault.body
         status = 404 if body is None else fault.status
+        if handler.command == "HEAD" and self.heads != 200:
+            status = self.heads
         if self.wants and shown != self.wants:
             status, body = 401, b"<html>who are you?</html>"
         body = body or b""

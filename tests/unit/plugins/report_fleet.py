@@ -18,7 +18,6 @@ from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import M
 from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import from_server
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy
 from ansible_collections.llmops.ollama.plugins.module_utils.tuning import Intent, recommend
-from ansible_collections.llmops.ollama.plugins.plugin_utils.report import model as data
 from doctor_evidence import HEALTHY, MIB, said
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
@@ -187,6 +186,7 @@ def server(name: str = "llm1.example.org", **more: Any) -> dict[str, Any]:
         "ollama_health_result": HEALTH,
         "ollama_benchmark_before": benchmark(BEFORE, scale),
         "ollama_benchmark_result": benchmark(AFTER, scale),
+        "ollama_autotune_result": autotune(),
         "ollama_doctor_result": doctor(),
         "ollama_models_result": MODELS,
         "ollama_model_info_result": MODEL_INFO,
@@ -235,36 +235,88 @@ def recorded(name: str) -> dict[str, Any]:
     return found
 
 
-def tuned(host: data.Host) -> data.Host:
-    """The host with all that a measured search leaves behind."""
-    trials = [
-        data.Trial(1, 1, "f16", None, 2.01, 1.93, 2.10, 2.05, 5.31, readings=4, current=True),
-        data.Trial(2, 1, "f16", None, 2.44, 2.34, 2.55, 2.46, 4.20, readings=2),
-        data.Trial(4, 1, "f16", None, 2.71, 2.59, 2.83, 2.71, 3.90, readings=2),
-        data.Trial(8, 1, "f16", None, 3.21, 3.10, 3.33, 3.24, 3.58, readings=4, best=True),
-        data.Trial(12, 1, "f16", None, 3.18, 3.02, 3.35, 3.30, 3.61, readings=3),
-        data.Trial(8, 2, "f16", None, failure="The server was not up within 120 s."),
+def setting(parallel: int, threads: int) -> dict[str, Any]:
+    return {"parallel": parallel, "threads": threads, "kv_type": "f16", "batch": None}
+
+
+def autotune() -> dict[str, Any]:
+    """What the module ``autotune`` returns."""
+    tried = [
+        (1, 1, 2.01, 1.93, 2.10, 5.31),
+        (2, 1, 2.44, 2.34, 2.55, 4.20),
+        (4, 1, 2.71, 2.59, 2.83, 3.90),
+        (8, 1, 3.21, 3.10, 3.33, 3.58),
+        (12, 1, 3.18, 3.02, 3.35, 3.61),
     ]
+    trials: list[dict[str, Any]] = [
+        {
+            **setting(parallel, threads),
+            "failure": "",
+            "measurements": 2,
+            "goodput": goodput,
+            "interval": [low, high],
+            "miss": 0.4,
+            "requests": 40,
+            "failed": 0,
+            "slo_met": 0.98,
+            "output_tokens_per_second": goodput * 32,
+            "ttft_p95_s": p95 / 3,
+            "tpot_p50_s": 0.021,
+            "latency_p50_s": p95 * 0.9,
+            "latency_p95_s": p95,
+        }
+        for parallel, threads, goodput, low, high, p95 in tried
+    ]
+    failed = {"failure": "The server was not up within 120 s.", "measurements": 0, "goodput": None, "interval": None}
+    trials.append({**setting(8, 2), **failed, "miss": None})
     quantizations = [
-        ("F16", 1.51, 612, 0.0),
-        ("Q8_0", 2.36, 371, 2.0),
-        ("Q4_K_M", 3.21, 329, 3.0),
-        ("Q4_0", 3.18, 318, 5.0),
+        ("f16", "F16", 1.51, 612, 0.0, ""),
+        ("q8_0", "Q8_0", 2.36, 371, 2.0, ""),
+        ("", "Q4_K_M", 3.21, 329, 3.0, ""),
+        ("q4_0", "Q4_0", 3.18, 330, 5.0, ""),
+        ("q2_k", "Q2_K", None, None, None, "It is not installed."),
     ]
-    search = data.Search(
-        tuple(trials),
-        model="gemma3:270m",
-        concurrency=10,
-        slo=("latency at most 10 s",),
-        gain=59.7,
-        gain_low=51.2,
-        gain_high=68.9,
-        rounds=5,
-        adopted=True,
-        verdict="The gain is +59.7% (+51.2% to +68.9%, 5 rounds), for certain above 5%.",
-    )
-    variants = tuple(
-        data.Variant("gemma3:270m", name, speed, size, loss, frontier=name != "Q4_0", chosen=name == "Q4_K_M")
-        for name, speed, size, loss in quantizations
-    )
-    return replace(host, search=search, variants=variants, absent=())
+    return {
+        "changed": True,
+        "invocation": {"module_args": {"model": "gemma3:270m", "concurrency": 10, "slo": {"latency_s": 10.0}}},
+        "autotune": {
+            "current": setting(1, 1),
+            "best": setting(8, 1),
+            "adopted": setting(8, 1),
+            "gain": {"rounds": 5, "median": 0.597, "lower": 0.512, "upper": 0.689},
+            "verdict": "The gain is +59.7% (+51.2% to +68.9%, 5 rounds), for certain above 5%.",
+            "slo_met": True,
+            "slo_remark": "",
+            "evidence": {"noise": 0.04, "trials": trials, "confirmation": []},
+            "seconds": 301.2,
+            "timed_out": False,
+            "quantizations": {
+                "variants": [
+                    {
+                        "model": f"gemma3:270m{'-' if tag else ''}{tag}",
+                        "quantization": name,
+                        "requests_per_second": goodput,
+                        "memory_mb": size,
+                        "loss_percent": loss,
+                        "problem": problem,
+                        "on_frontier": name in ("F16", "Q8_0", "Q4_K_M"),
+                    }
+                    for tag, name, goodput, size, loss, problem in quantizations
+                ],
+                "recommended": "gemma3:270m",
+                "text": "gemma3:270m (Q4_K_M): 3.21 requests/s, 329 MiB, about 3 % loss of quality.",
+            },
+        },
+    }
+
+
+def kept() -> dict[str, Any]:
+    """The fact that a search leaves on its host."""
+    result = autotune()
+    workload = {"concurrency": 10, "prompt_set": "chat", "max_tokens": 32, "slo": {"latency_s": 10.0, "ttft_s": None}}
+    return {
+        "schema": 1,
+        "fingerprint": {"model": "gemma3:270m", "engine_version": "0.34.0", "workload": workload},
+        "measured": {**setting(8, 1), "reason": "Measured.", "date": "2026-11-26T22:10:00Z"},
+        "evidence": result["autotune"],
+    }

@@ -20,7 +20,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import (
     requantized,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Model
-from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import Layer, ModelShape, from_server
+from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import ModelShape
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy
 from ansible_collections.llmops.ollama.plugins.module_utils.tuning import (
     EXPLICIT,
@@ -32,58 +32,9 @@ from ansible_collections.llmops.ollama.plugins.module_utils.tuning import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from shapes import EMBEDDER, GEMMA, LLAMA_8B, LLAMA_8B_F16, LLAMA_70B
 
 GIB = 1024
-
-GEMMA = from_server(json.loads((Path(__file__).parents[2] / "fixtures/models/gemma3-270m-show.json").read_text()))
-
-# Llama 3.1 8B: 32 layers, 8 stored heads of 128 elements. As f16 a token takes 128 KiB of cache, 4096 of them 512 MiB.
-LLAMA_8B = ModelShape(
-    architecture="llama",
-    layers=(Layer(1024, 1024),) * 32,
-    heads=32,
-    embedding=4096,
-    feed_forward=14336,
-    gated=True,
-    vocabulary=128256,
-    merges=280147,
-    window=0,
-    trained_context=131072,
-    weight_bytes=4685 * MIB,
-    embedding_bytes=282 * MIB,
-    tied=False,
-    quantization="Q4_K_M",
-    family="llama",
-    parameters=8030261312,
-)
-LLAMA_8B_F16 = replace(LLAMA_8B, weight_bytes=15317 * MIB, quantization="F16")
-# Llama 3.1 70B: 80 layers; 320 KiB a token.
-LLAMA_70B = replace(
-    LLAMA_8B,
-    layers=(Layer(1024, 1024),) * 80,
-    heads=64,
-    embedding=8192,
-    feed_forward=28672,
-    weight_bytes=40550 * MIB,
-    embedding_bytes=564 * MIB,
-    parameters=70553706560,
-)
-EMBEDDER = replace(
-    LLAMA_8B,
-    architecture="nomic-bert",
-    family="nomic-bert",
-    layers=(Layer(768, 768),) * 12,
-    heads=12,
-    embedding=768,
-    feed_forward=3072,
-    vocabulary=30522,
-    merges=0,
-    trained_context=2048,
-    weight_bytes=260 * MIB,
-    is_embedding=True,
-    quantization="F16",
-    parameters=136727040,
-)
 
 
 def plan(

@@ -21,7 +21,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy
 from ansible_collections.llmops.ollama.plugins.module_utils.tuning import Intent
 from hypothesis import given
 from hypothesis import strategies as st
-from test_memory_plan import LLAMA_8B
+from shapes import LLAMA_8B
 
 # MiB of weights.
 SIZES = {"fp16": 15317, "q8_0": 8138, "q4_K_M": 4685, "q4_0": 4437}
@@ -60,7 +60,7 @@ def host(cpus: int, memory_mb: int, declared: int = 1, policy: dict[str, Any] | 
 
 
 def decide(
-    at: Host, *entries: Any, others: Sequence[Model] = (), **changes: Candidate
+    at: Host, *entries: Any, others: Sequence[Model] = (), **changes: Any
 ) -> tuple[dict[str, Choice], list[str]]:
     declared = {each.name.key: each for each in definitions(entries or [CHAT])}
     return choose(declared, {key: candidates(each, **changes) for key, each in declared.items()}, others, at)
@@ -97,7 +97,7 @@ def test_slots_come_before_quality() -> None:
     assert [choice.base.tag for choice in choices.values()] == ["8b-q4_K_M"]
     (choice,) = choices.values()
     assert choice.reason.startswith("Q4_K_M is the first of 4 that fits with 4 x 8192 tokens (")
-    assert "about 3 % loss, +35 % speed against F16. Llama3:8b-fp16 would take up to " in choice.reason
+    assert "about 3 % loss, +35 % speed against F16. Before it, llama3:8b-fp16 would take up to " in choice.reason
     assert "; llama3:8b-q8_0 would take up to " in choice.reason
 
 
@@ -121,12 +121,12 @@ def test_nothing_fits() -> None:
 
 
 def test_the_disk_decides_too() -> None:
-    size = {"missing": lambda model: model.size}
+    size: dict[str, Any] = {"missing": lambda model: model.size}
     assert chosen(host(8, 32768, free=10**10, **size)) == ["q8_0"]
     with pytest.raises(InvalidInput, match=r"would need 4\.7 GB of disk, 1\.0 GB are free"):
         decide(host(8, 32768, free=10**9, **size))
     # What the choice itself used is not missing in the next run, whatever is free then.
-    after = {"missing": lambda model: 0 if "q8_0" in model.blob else model.size}
+    after: dict[str, Any] = {"missing": lambda model: 0 if "q8_0" in model.blob else model.size}
     assert chosen(host(8, 32768, free=10**10 - 8138 * MIB, **after)) == ["q8_0"]
 
 
@@ -134,7 +134,7 @@ def test_a_candidate_that_does_not_exist_is_passed_over() -> None:
     choices, warnings = decide(host(16, 65536), fp16=ABSENT)
     assert [choice.base.tag for choice in choices.values()] == ["8b-q8_0"]
     assert warnings == ["llama3:8b-fp16 is passed over for llama3:8b. The registry has no such model."]
-    everything = dict.fromkeys(SIZES, ABSENT)
+    everything: dict[str, Any] = dict.fromkeys(SIZES, ABSENT)
     with pytest.raises(NotFound, match=r"No candidate of llama3:8b exists \(llama3:8b-fp16, llama3:8b-q8_0"):
         decide(host(16, 65536), **everything)
 
@@ -144,7 +144,8 @@ def test_in_doubt_only_what_is_there_is_taken() -> None:
     assert chosen(at, fp16=UNKNOWN, q8_0=installed("q8_0")) == ["q8_0"]
     choices, warnings = decide(at, fp16=UNKNOWN)
     assert (choices, warnings) == ({}, ["What llama3:8b is made of could not be decided. No answer from the registry."])
-    assert decide(at, **dict.fromkeys(SIZES, UNKNOWN))[0] == {}
+    nobody: dict[str, Any] = dict.fromkeys(SIZES, UNKNOWN)
+    assert decide(at, **nobody)[0] == {}
     assert chosen(at, q4_0=UNKNOWN) == ["fp16"]  # a smaller one does not matter
 
 

@@ -82,6 +82,10 @@ A, B = core.File(b"a"), core.File(b"b")
         pytest.param(planned(before=A, after=A, written={CONF: 1000.1}), "restart", 0, id="older than its file"),
         pytest.param(planned(before=A, after=A, written={CONF: 999.9}), "none", 0, id="newer than its file"),
         pytest.param(
+            planned(before=A, after=A, written={"/cert": 1000.1}, reads=["/cert"]), "restart", 0, id="others' file"
+        ),
+        pytest.param(planned(before=A, after=A, written={"/cert": 1000.1}), "none", 0, id="file that it does not read"),
+        pytest.param(
             planned(before=A, after=A, written={CONF: 1000.1}, restart=False), "none", 0, id="older, but beside"
         ),
         pytest.param(
@@ -679,3 +683,39 @@ def test_any_change_is_made_or_taken_back_exactly(
         files.rollback()
         assert {item.path: (core.read(item.path), core.written(item.path)) for item in items} == before
     assert not list(root.glob(".*"))
+
+
+# --- settings that are only tried ----------------------------------------------------------------------------------
+
+
+def test_several_states_are_tried_in_one_transaction(world: World) -> None:
+    before = world.picture()
+    with world.transaction(world.plan(drop_in="[Service]\n# one\n", enabled=None)) as trial:
+        trial.apply()
+        for text in ("two", "three"):
+            trial.switch(str(world.drop_in), core.File(f"[Service]\n# {text}\n".encode(), 0o600))
+            assert world.drop_in.read_text() == f"[Service]\n# {text}\n"
+            assert world.systemd.log[-2:] == ["daemon-reload", "restart"]
+        with pytest.raises(Unhealthy, match="did not stay up"):
+            trial.switch(str(world.conf), core.File(b"bad"))
+        trial.switch(str(world.conf), core.File(b"good 3"))  # it goes on
+        assert world.systemd.unit.running
+    assert world.picture() == before
+    assert world.systemd.unit.running
+    assert not list(world.root.rglob(".*"))
+
+
+def test_what_cannot_be_tried_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = world.picture()
+    with world.transaction(world.plan()) as trial:
+        trial.apply()
+        with monkeypatch.context() as patch, pytest.raises(OllamaError, match=r"50\.conf"):
+            patch.setattr(os, "fchmod", lambda *arguments: (_ for _ in ()).throw(PermissionError(1, "no")))
+            trial.switch(str(world.drop_in), core.File(b"x"))
+    assert world.picture() == before
+
+
+def test_starting_at_boot_may_be_left_alone() -> None:
+    for state in ("enabled", "disabled", ""):
+        plan = core.plan([], {}, replace(RUNNING, file_state=state), enabled=None)
+        assert (plan.enable, plan.disable, plan.changed) == (False, False, False)

@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible_collections.llmops.ollama.plugins.module_utils.autotune.record import Measured
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import Workload
+from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Model
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy
 from ansible_collections.llmops.ollama.plugins.module_utils.tuning import (
     EXPLICIT,
@@ -19,6 +23,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.tuning import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from shapes import LLAMA_8B
 
 GIB = 1024
 
@@ -398,3 +403,56 @@ def test_threads_are_within_what_may_be_used(hardware: dict[str, Any]) -> None:
     assert 1 <= threads <= hardware["cpu_cores"]
     if hardware["cpu_quota"] is not None:
         assert threads <= max(1, hardware["cpu_quota"] + 0.5)
+
+
+# --- what was measured ---------------------------------------------------------------------------------------------
+
+MEASURED = Measured(12, 5, "q8_0", 1024, "Measured on 2026-11-27: 3.20 requests/s.", "2026-11-27T01:02:03Z")
+
+
+def measured(hardware: dict[str, Any], found: Measured = MEASURED, **intent: Any) -> Tuning:
+    intent.setdefault("engine_version", "0.34.0")
+    return recommend(Hardware.describe(hardware), Policy.load(), Intent.make(**intent), measured=found)
+
+
+def test_measured_settings_come_before_computed_ones() -> None:
+    tuning = measured(host(8, 32000))
+    found = by_key(tuning)
+    for key, value in (("parallel", 12), ("threads", 5), ("kv_cache_type", "q8_0"), ("batch", 1024)):
+        assert (found[key].value, found[key].rule) == (value, "measured")
+        assert found[key].reason.startswith("Measured on 2026-11-27: 3.20 requests/s.")
+    assert tuning.environment["OLLAMA_NUM_PARALLEL"] == "12"
+    assert tuning.environment["LLAMA_ARG_THREADS"] == "5"
+    assert tuning.environment["OLLAMA_MAX_QUEUE"] == str(12 * 64)
+    assert tuning.model_parameters == {"num_batch": 1024}
+    assert tuning.warnings == ()
+    assert measured(host(8, 32000), engine_version="0.24.0").model_parameters == {"num_thread": 5, "num_batch": 1024}
+
+
+def test_what_the_search_had_no_choice_in_is_computed() -> None:
+    found = by_key(measured(host(8, 32000), replace(MEASURED, kv_type=None, batch=None)))
+    assert (found["kv_cache_type"].value, found["kv_cache_type"].rule) == ("f16", "policy")
+    assert "batch" not in found
+
+
+def test_the_user_wins_over_what_was_measured() -> None:
+    found = by_key(measured(host(8, 32000), environment={"OLLAMA_NUM_PARALLEL": "3"}))
+    assert (found["parallel"].value, found["parallel"].rule) == (3, "explicit")
+    assert "instead of the computed 12" in found["parallel"].reason
+    assert found["threads"].rule == "measured"
+    named = by_key(measured(host(8, 32000), profile="conservative"))
+    assert (named["parallel"].value, named["parallel"].rule) == (2, "table")
+    assert named["threads"].rule == "physical-cores"
+    assert measured(host(8, 32000), profile="off").environment == {}
+
+
+def test_memory_bounds_what_was_measured() -> None:
+    models = Workload((Model("m:1", LLAMA_8B),))
+    small = Hardware.describe(host(8, 8055))
+    tuning = recommend(small, Policy.load(), Intent.make(engine_version="0.34.0"), models, measured=MEASURED)
+    parallel = by_key(tuning)["parallel"]
+    assert 1 <= int(parallel.value) < 12
+    assert parallel.rule == "memory-budget"
+    assert "Measured on 2026-11-27" in parallel.reason
+    assert "Lowered from 12" in parallel.reason
+    assert tuning.memory.fits

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gguf_bytes
 import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils import retry
-from fake_http import Answer, FakeOllama, FakeRegistry
+from fake_http import Answer, FakeOllama, FakeRegistry, sha256
+from fake_mirror import FakeMirror, Fault
 
 Result = dict[str, Any]
 RunModule = Callable[..., Result]
@@ -442,20 +444,71 @@ def test_models_are_loaded_and_must_stay(model: Fleet, ollama: FakeOllama, regis
     asked = [body for body in ollama.bodies if body.get("prompt")]
     assert [body["model"] for body in asked] == ["m:latest", "n:latest", "m:latest", "n:latest"]
     assert asked[0] == {"model": "m:latest", "prompt": "Hello", "options": {"num_predict": 1}, "stream": True}
-    ollama.loads = {"m:latest": [3.0, 2.9]}
+    ollama.loads = {"m:latest": [3.0, 2.9, 0.1]}
     failed = model(["m", "n"], warm=True)
-    assert "m:latest was in memory, and the next request loaded it anew (2.9 s)" in failed["msg"]
+    assert (
+        "m:latest was in memory, and the next request loaded it anew (2.9 s). In memory now: m:latest." in failed["msg"]
+    )
     assert "OLLAMA_MAX_LOADED_MODELS" in failed["msg"]
     ollama.version, ollama.loads = "0.24.0", {"m:latest": [3.0, 0.46]}
     assert "failed" not in model(["m", "n"], warm=True)
 
 
+def test_a_busy_host_is_not_taken_for_one_that_unloads(
+    model: Fleet, ollama: FakeOllama, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.publish_file("library/m:latest", b"m")
+    ollama.loads = {"m:latest": [9.0, 2.2, 1.4]}
+    assert "failed" not in model("m", warm=True)
+    # A model that is unloaded after each answer takes the same time each time.
+    answer = ollama.answer
+    monkeypatch.setattr(
+        ollama,
+        "answer",
+        lambda request, body: Answer(200, {"models": []}) if "ps" in request else answer(request, body),
+    )
+    ollama.loads = {"m:latest": [2.0]}
+    assert "OLLAMA_KEEP_ALIVE=0" in model("m", warm=True)["msg"]
+
+
 def test_models_of_the_same_weights_unload_each_other(model: Fleet, ollama: FakeOllama, registry: FakeRegistry) -> None:
     registry.publish_file("library/gemma3:270m", b"weights")
-    ollama.loads = {"gemma3:270m": [3.0]}
+    ollama.loads = {"gemma3:270m": [3.0, 3.0, 0.1]}
     failed = model(["gemma3:270m", ASSISTANT], warm=True)
     assert "made of the same weights as assistant:latest" in failed["msg"]
     assert [row["action"] for row in failed["models"]] == ["pulled", "created"]
+
+
+def test_a_model_that_cannot_be_loaded(
+    model: Fleet, ollama: FakeOllama, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.publish_file("library/m:latest", b"m")
+    answer = ollama.answer
+    words = "model requires more system memory (40.3 GiB) than is available (21.0 GiB)"
+    refusal = Answer(500, {"error": words})
+    monkeypatch.setattr(
+        ollama, "answer", lambda request, body: refusal if "generate" in request else answer(request, body)
+    )
+    result = model("m", warm=True)
+    assert result["msg"].startswith("m:latest could not be loaded. ")
+    assert words in result["msg"]
+    assert result["changed"] is True
+
+
+def test_a_model_that_only_embeds_is_loaded_by_that(
+    model: Fleet, ollama: FakeOllama, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.publish_file("library/m:latest", b"m")
+    answer = ollama.answer
+    refusal = Answer(400, {"error": '"m:latest" does not support generate'})
+    embedded = Answer(200, {"embeddings": [[0.1]], "load_duration": 12_000_000})
+
+    def embed(request: str, body: dict[str, Any]) -> Any:
+        return refusal if "generate" in request else embedded if "embed" in request else answer(request, body)
+
+    monkeypatch.setattr(ollama, "answer", embed)
+    assert model("m", warm=True)["models"][0]["load_seconds"] == 0.012
+    assert ollama.log.count("POST /api/embed") == 2
 
 
 @pytest.mark.parametrize(
@@ -511,3 +564,153 @@ def test_names_with_a_port_upper_case_and_odd_characters(
     assert model(["Mixed_Case-1.5:Q4_K_M", name])["changed"] is True
     assert sorted(ollama.models) == sorted(["Mixed_Case-1.5:Q4_K_M", name])
     assert model(["mixed_case-1.5:q4_k_m", name.upper().replace("/LIBRARY", "/library")])["changed"] is False
+
+
+# GGUF files
+
+HEAD = gguf_bytes.header(
+    {"general.architecture": "llama", "general.file_type": 7}, [("token_embd.weight", (64, 4000), 8)]
+)
+GGUF = HEAD + b"\0" * (-len(HEAD) % 32) + b"w" * (64 * 4000 // 32 * 34)
+
+
+@pytest.fixture
+def gguf(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.gguf"
+    path.write_bytes(GGUF)
+    return path
+
+
+@pytest.mark.parametrize("rewrites", [False, True])
+def test_a_model_of_a_file(model: Fleet, ollama: FakeOllama, gguf: Path, tmp_path: Path, rewrites: bool) -> None:
+    ollama.rewrites = rewrites
+    mine = {"name": "mine", "gguf": str(gguf), "system": "Be brief."}
+    predicted = model([mine], check=True)["models"][0]
+    assert (predicted["action"], predicted["quantization"], predicted["bytes"]) == ("created", "Q8_0", len(GGUF))
+    first = model([mine], diff=True)["models"][0]
+    assert (first["action"], first["made_of"], first["bytes"]) == ("created", str(gguf), len(GGUF))
+    assert list(ollama.models) == ["mine:latest"]
+    assert ollama.contents[f"sha256:{sha256(GGUF)}"] == GGUF
+
+    ollama.log.clear()
+    assert model([mine])["changed"] is False
+    assert ollama.log == ["GET /api/tags"]
+    os.utime(gguf, (1, 1))  # the same content
+    assert model([mine])["changed"] is False
+    assert model([{**mine, "sha256": sha256(GGUF)}])["changed"] is False
+
+    ollama.log.clear()
+    other = {"name": "mine", "gguf": str(gguf), "parameters": {"num_ctx": 2048}}
+    (row,) = model([other])["models"]
+    assert (row["action"], row["bytes"]) == ("rebuilt", 0)
+    assert not [line for line in ollama.log if line.startswith("POST /api/blobs")]
+    shown = ollama.show("mine:latest")
+    assert (shown["parameters"].split(), shown["system"]) == (["num_ctx", "2048"], "")
+
+    gguf.write_bytes(GGUF[:-1] + b"x")
+    (row,) = model([other])["models"]
+    assert (row["action"], row["bytes"]) == ("updated", len(GGUF))
+    gguf.unlink()
+    assert model([{**other, "sha256": sha256(GGUF[:-1] + b"x")}])["changed"] is False  # it is there
+    assert "No such file" in model([other])["msg"]
+
+
+def test_a_model_of_a_file_elsewhere(model: Fleet, ollama: FakeOllama, fake_mirror: FakeMirror, tmp_path: Path) -> None:
+    path = "/files/theirs.gguf"
+    fake_mirror.files[path] = GGUF
+    theirs = {"name": "theirs", "gguf": fake_mirror.url + path, "sha256": sha256(GGUF)}
+    assert model([theirs], models_path=str(tmp_path), check=True)["models"][0]["bytes"] == len(GGUF)
+    fake_mirror.faults[path] = [Fault(), Fault(cut=200_000)]  # the head, then a download that breaks
+    assert model([theirs], models_path=str(tmp_path))["models"][0]["action"] == "created"
+    assert fake_mirror.asked(path)[-1] == "bytes=196608-"
+    assert list(tmp_path.iterdir()) == []
+    fake_mirror.log.clear()
+    assert model([theirs], models_path=str(tmp_path))["changed"] is False
+    assert fake_mirror.log == []
+
+
+def test_the_next_run_takes_up_a_download_that_broke(model: Fleet, fake_mirror: FakeMirror, tmp_path: Path) -> None:
+    path = "/files/theirs.gguf"
+    fake_mirror.files[path] = GGUF
+    theirs = {"name": "theirs", "gguf": fake_mirror.url + path, "sha256": sha256(GGUF)}
+    fake_mirror.faults[path] = [Fault(), Fault(cut=200_000)]
+    assert model([theirs], models_path=str(tmp_path), retries=0)["failed"]
+    assert model([theirs], models_path=str(tmp_path), retries=0)["changed"] is True
+    assert fake_mirror.asked(path)[-1] == "bytes=196608-"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<html>", "is not a GGUF file"),
+        (GGUF[:40], "is truncated"),
+        (GGUF[:-1], "1 more belong to it"),
+        (GGUF + b"x", "has the SHA-256"),
+    ],
+)
+def test_a_bad_file_is_found_before_anything_is_uploaded(
+    model: Fleet, ollama: FakeOllama, gguf: Path, content: bytes, words: str
+) -> None:
+    gguf.write_bytes(content)
+    result = model([{"name": "mine", "gguf": str(gguf), "sha256": sha256(GGUF)}])
+    assert result["failed"]
+    assert words in result["msg"]
+    assert "exception" not in result
+    assert ollama.log == ["GET /api/tags"]
+
+
+def test_an_upload_that_the_server_rewrote_does_not_stay(
+    model: Fleet, ollama: FakeOllama, gguf: Path, tmp_path: Path
+) -> None:
+    ollama.rewrites = True
+    uploaded = tmp_path / "blobs" / f"sha256-{sha256(GGUF)}"
+    uploaded.parent.mkdir()
+    uploaded.write_bytes(GGUF)  # as the server would
+    model([{"name": "mine", "gguf": str(gguf)}], models_path=str(tmp_path))
+    assert not uploaded.exists()
+    ollama.rewrites = False
+    uploaded.write_bytes(GGUF)
+    model([{"name": "other", "gguf": str(gguf)}], models_path=str(tmp_path))
+    assert uploaded.exists()
+
+
+# Candidates
+
+
+def test_a_model_is_made_of_the_first_candidate_that_fits(
+    model: Fleet, ollama: FakeOllama, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    metadata = {
+        "general.architecture": "llama",
+        "llama.block_count": 2,
+        "llama.embedding_length": 64,
+        "llama.context_length": 2048,
+        "llama.attention.head_count": 4,
+        "llama.feed_forward_length": 128,
+    }
+    for tag, width in (("big-fp16", 10**12), ("big-q4_0", 1000)):
+        head = gguf_bytes.header(metadata, [("token_embd.weight", (64, width), 1)])
+        registry.publish_file(f"library/m:{tag}", head, "Q4_0" if "q4" in tag else "F16")
+    for name in ("m:big", "m:big-q4_0"):
+        ollama.shows[name] = {"model_info": metadata}
+    chat = {"name": "m:big", "candidates": ["fp16", "q8_0", "q4_0"]}
+    predicted = model([chat], models_path=str(tmp_path), check=True)
+    done = model([chat], models_path=str(tmp_path))
+    for result in (predicted, done):
+        assert [(row["name"], row["action"]) for row in result["models"]] == [
+            ("m:big-q4_0", "pulled"),
+            ("m:big", "created"),
+        ]
+        (choice,) = result["choices"]
+        assert (choice["name"], choice["chosen"]) == ("m:big", "m:big-q4_0")
+        assert "m:big-fp16 would take up to" in choice["reason"]
+        assert "m:big-q8_0 is passed over for m:big. The registry" in " ".join(str(result["warnings"]).split())
+    assert model([chat], models_path=str(tmp_path))["changed"] is False
+    assert model([chat], exclusive=True)["changed"] is False
+    nothing = model([{"name": "m:big", "candidates": ["q2_K", "q3_K"]}])
+    assert "No candidate of m:big exists (m:big-q2_K, m:big-q3_K)." in nothing["msg"]
+    away = model([chat], registry="http://127.0.0.1:1")
+    assert (away["changed"], away["models"][1]["made_of"]) == (False, None)
+    ollama.models.clear()
+    away = model([chat], registry="http://127.0.0.1:1")
+    assert "could not be decided. No answer from the registry http://127.0.0.1:1" in away["msg"]

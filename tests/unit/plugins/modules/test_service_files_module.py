@@ -113,6 +113,24 @@ def test_a_stale_process_is_reported_with_its_reason(
     assert result["action_reason"].endswith("is newer than the running process")
 
 
+def test_a_certificate_that_was_renewed_is_taken_up(
+    run_module: RunModule, service: Service, options: dict[str, Any], tmp_path: Path
+) -> None:
+    run_module("service_files", **options)
+    age(tmp_path, service)
+    certificate = tmp_path / "certificate"
+    options["reads"] = [str(certificate)]
+    assert not run_module("service_files", **options)["changed"]  # it is not there yet
+    certificate.touch()
+    later = service.unit.started + 1
+    os.utime(certificate, (later, later))
+    result = run_module("service_files", **options)
+    assert (result["action"], result["action_reason"]) == (
+        "reload",
+        f"{certificate} is newer than the running process",
+    )
+
+
 def test_failure(run_module: RunModule, service: Service, options: dict[str, Any], tmp_path: Path) -> None:
     service.broken = True
     result = run_module("service_files", **options)

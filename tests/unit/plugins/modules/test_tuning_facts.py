@@ -94,6 +94,48 @@ def test_a_file_on_the_host_is_looked_into(run_module: Run, tmp_path: Path) -> N
     assert facts["memory"]["models"][0]["source"] == "file"
 
 
+def test_candidates_are_chosen_for_the_host(run_module: Run, registry: FakeRegistry, closed_port: int) -> None:
+    registry.publish_file("library/m:1-q8_0", FILE, "Q8_0")
+    asked: dict[str, Any] = {
+        "models": [{"name": "m:1", "candidates": ["fp16", "q8_0"], "parameters": {"num_ctx": 512}}],
+        "registry": registry.url,
+        "url": f"http://127.0.0.1:{closed_port}",
+        "hardware": BALANCED,
+    }
+    facts = run_module("tuning_facts", **asked)["ansible_facts"]["ollama_tuning"]
+    assert facts["models"] == [{"name": "m:1", "from": "m:1-q8_0", "parameters": {"num_ctx": 512}}]
+    assert facts["model_names"] == ["m:1"]
+    (choice,) = facts["choices"]
+    assert (choice["name"], choice["chosen"]) == ("m:1", "m:1-q8_0")
+    assert choice["reason"].startswith("Q8_0 is the first of 2 that fits with 4 x 4096 tokens (")
+    assert [(model["name"], model["context"]) for model in facts["memory"]["models"]] == [("m:1", 512)]
+    assert facts["warnings"][0].startswith("m:1-fp16 is passed over for m:1. The registry")
+    away = run_module("tuning_facts", **{**asked, "registry": "http://127.0.0.1:1"})
+    facts = away["ansible_facts"]["ollama_tuning"]
+    assert facts["models"] == [{"name": "m:1", "candidates": ["m:1-fp16", "m:1-q8_0"], "parameters": {"num_ctx": 512}}]
+    assert facts["choices"] == []
+    assert facts["warnings"][0].startswith("What m:1 is made of could not be decided. No answer from the registry")
+
+
+def test_models_of_the_same_weights_count_once(run_module: Run, registry: FakeRegistry, closed_port: int) -> None:
+    registry.publish_file("library/m:1", FILE)
+    same: list[Any] = ["m:1", {"name": "assistant", "from": "m:1", "system": "Be brief."}]
+    asked: dict[str, Any] = {
+        "registry": registry.url,
+        "url": f"http://127.0.0.1:{closed_port}",
+        "hardware": BALANCED,
+    }
+    facts = run_module("tuning_facts", models=same, **asked)["ansible_facts"]["ollama_tuning"]
+    assert facts["environment"]["OLLAMA_MAX_LOADED_MODELS"] == "1"
+    assert facts["warnings"] == []
+    longer = [*same, {"name": "longer", "from": "m:1", "parameters": {"num_ctx": 1024}}]
+    facts = run_module("tuning_facts", models=longer, **asked)["ansible_facts"]["ollama_tuning"]
+    (warning,) = facts["warnings"]
+    assert warning.startswith(
+        "m:1 (2048 tokens), assistant:latest (2048 tokens), longer:latest (1024 tokens) are made of"
+    )
+
+
 def test_check_mode_answers_the_same(run_module: Run) -> None:
     assert run_module("tuning_facts", hardware=BALANCED, check=True) == run_module("tuning_facts", hardware=BALANCED)
 

@@ -300,6 +300,16 @@ def test_verify_finds_a_flipped_bit_and_loads_the_file_again(
     whole(root)
 
 
+def test_damage_is_named_also_when_nothing_can_replace_it(upstream: FakeMirror, run: Run, root: Path) -> None:
+    run()
+    name = f"models/blobs/sha256-{sha256(WEIGHTS)}"
+    damage(root / name)
+    upstream.faults[MANIFEST] = [Fault(500, b"")]
+    with pytest.raises(UnexpectedAnswer) as caught:
+        run(Wanted(models=(M,), verify=True))
+    assert (caught.value.details["damaged"], caught.value.details["changed"]) == ([name], False)
+
+
 def test_verify_in_check_mode_only_tells(run: Run, root: Path) -> None:
     run()
     name = f"models/blobs/sha256-{sha256(WEIGHTS)}"
@@ -484,6 +494,14 @@ def test_room_is_looked_for_before_the_first_byte(
     assert names(root) == [] and upstream.asked("ollama-linux") == []
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 0, size))
     run(Wanted(releases=("0.34.0",), architectures=("amd64", "arm64")))
+
+
+def test_an_archive_whose_size_nobody_tells(upstream: FakeMirror, run: Run, root: Path) -> None:
+    upstream.heads = 403  # as an address that is signed for GET alone
+    lines: list[str] = []
+    run(lines=lines)
+    assert lines[0].startswith("1/7 0.34.0 ollama-linux-amd64.tgz: 65.5 kB, ")
+    whole(root)
 
 
 def test_what_an_earlier_run_left_needs_no_more_room(

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,13 +30,18 @@ def test_the_headline_says_what_matters_most() -> None:
     well, ill = {"ollama_health_result": fleet.HEALTH}, {"ollama_health_result": fleet.UNHEALTHY}
     assert seen({"a": well}).headline == "1 server, healthy"
     assert seen({"a": well, "b": well}).headline == "2 servers, all healthy"
-    assert seen({"a": well, "b": ill, "c": {}}).headline == "1 of 3 servers is unhealthy"
-    assert seen({"a": well, "b": {}}).headline == "1 of 2 servers healthy, the others not checked"
-    assert seen({"a": {}}).headline == "1 server, health not checked"
+    planned = {"ollama_tuning": {"profile": "minimal"}}
+    assert seen({"a": well, "b": ill}).headline == "1 of 2 servers is unhealthy"
+    assert seen({"a": ill, "b": ill, "c": {}, "d": planned}).headline == (
+        "2 of 4 servers are unhealthy, 1 not reached, 1 not checked"
+    )
+    assert seen({"a": well, "b": {}}).headline == "1 of 2 servers healthy, 1 not reached"
+    assert seen({"a": planned}).headline == "1 server, health not checked"
+    assert seen({"a": {}, "b": {}}).headline == "2 servers, none reached"
 
 
 def test_what_a_run_did_not_find_out_is_said() -> None:
-    assert host().reached is False
+    assert host(ollama_version="0.34.0") == Host("a", reached=False)
     tuned = host(ollama_tuning=fleet.tuning(fleet.MACHINES["llm5.example.org"]))
     assert tuned.reached
     assert [each.split(" (")[0] for each in tuned.absent] == [
@@ -68,13 +74,13 @@ def test_before_and_after_are_compared_at_the_heaviest_load_that_both_have() -> 
     found = host(ollama_benchmark_before=fleet.benchmark(before), ollama_benchmark_result=fleet.benchmark(after))
     assert [curve.label for curve in found.curves] == ["before", "after"]
     assert [level.load if level else "" for level in pair(found.curves)] == ["10 at a time", "10 at a time"]
-    assert gain(found.curves) == pytest.approx((3.21 / 2.01 - 1) * 100)
+    assert gain(found) == pytest.approx((3.21 / 2.01 - 1) * 100)
 
 
 def test_without_a_before_there_is_no_gain() -> None:
     found = host(ollama_benchmark_result=fleet.benchmark(fleet.AFTER))
     assert [curve.label for curve in found.curves] == ["now"]
-    assert gain(found.curves) is None
+    assert gain(found) is None
 
 
 def test_the_gain_over_a_saved_baseline_is_the_benchmarks_own() -> None:
@@ -82,7 +88,7 @@ def test_the_gain_over_a_saved_baseline_is_the_benchmarks_own() -> None:
     ratio = {"ratio": 1.6, "low": 1.52, "high": 1.68, "rounds": 1}
     document["benchmark"]["gains"] = [{"concurrency": 10, "rate": None, "ratios": {"requests_per_second": ratio}}]
     found = host(ollama_benchmark_result=document)
-    assert gain(found.curves) == pytest.approx(60)
+    assert gain(found) == pytest.approx(60)
     assert [level.gain_low for level in found.curves[0].levels] == [None, None, pytest.approx(52)]
 
 
@@ -97,12 +103,32 @@ def test_the_guide_is_asked_about_requests_that_have_a_slot_each() -> None:
     assert host(ollama_benchmark_result=fleet.recorded("one-slot")["ollama_benchmark_result"]).expectations == ()
 
 
+def test_a_host_that_was_set_back_gained_nothing() -> None:
+    measured = {
+        "ollama_benchmark_before": fleet.benchmark(fleet.BEFORE),
+        "ollama_benchmark_result": fleet.benchmark(fleet.AFTER),
+    }
+    found = seen({"a": {**measured, "ollama_autotune_result": fleet.autotune(), "retune_outcome": "set back"}, "b": {}})
+    assert [curve.label for curve in found.hosts[0].host.curves] == ["before", "tried"]
+    assert gain(found.hosts[0].host) is None
+    search = next(each for each in found.hosts[0].pictures if each.key == "host-1-search")
+    assert search.words.endswith("The host was set back: the setting before runs again.")
+    assert found.overview.rows[0][found.overview.columns.index("Re-tuned")] == "set back"
+    assert host(retune_outcome="begun").retune == "lost"
+
+
+def test_what_was_measured_before_nothing_changed_is_what_is_now() -> None:
+    found = host(ollama_benchmark_before=fleet.benchmark(fleet.BEFORE), retune_outcome="as before")
+    assert [curve.label for curve in found.curves] == ["now"]
+    assert gain(found) is None
+
+
 def test_a_gateway_beside_its_servers_is_no_gain() -> None:
     document = fleet.benchmark({10: fleet.AFTER[10]})
     document["benchmark"]["comparison"] = {"url": "http://llm1:11434", "levels": [fleet.level(10, fleet.BEFORE[10])]}
     found = seen({"a": {}}, {"edge": {"gateway_benchmark_result": document}})
     assert [curve.label for curve in found.gateways[0].gateway.curves] == ["direct", "now"]
-    assert gain(found.gateways[0].gateway.curves) is None
+    assert "Gain,\u00a0%" not in found.overview.columns
     assert "direct: 2.01\u00a0requests/s" in found.gateways[0].pictures[0].words
 
 
@@ -140,6 +166,48 @@ def test_models_are_those_on_the_server_with_what_was_done() -> None:
     assert seen({"a": {"ollama_health_result": fleet.HEALTH}}).hosts[0].models is None
 
 
+def test_a_search_is_told_with_its_evidence() -> None:
+    found = host(ollama_autotune_result=fleet.autotune()).search
+    assert found
+    assert (found.model, found.concurrency, found.slo) == ("gemma3:270m", 10, ("latency at most 10 s",))
+    assert [found.gain, found.gain_low, found.gain_high] == pytest.approx([59.7, 51.2, 68.9])
+    assert found.adopted is True
+    assert [(trial.parallel, trial.threads) for trial in found.trials if trial.current] == [(1, 1)]
+    [best] = [trial for trial in found.trials if trial.best]
+    assert (best.parallel, best.goodput, best.goodput_low) == (8, 3.21, 3.10)
+    assert [trial.failure for trial in found.trials if trial.goodput is None] == ["The server was not up within 120 s."]
+    picture = next(each for each in seen({"a": fleet.server()}).hosts[0].pictures if each.key == "host-1-search")
+    assert picture.words == (
+        "Looked for: the most requests per second that keep latency at most 10 s with 10 requests at a time. "
+        "The gain is +59.7% (+51.2% to +68.9%, 5 rounds), for certain above 5%. The best setting was adopted."
+    )
+    assert picture.table.rows[0][-1] == "before the search"
+
+
+def test_a_search_of_an_earlier_run_is_read_from_the_host() -> None:
+    here = host(ollama_autotune_result=fleet.autotune()).search
+    kept = host(ansible_local={"ollama_tuning": fleet.kept()}).search
+    assert here
+    assert kept
+    assert kept.measured_at == "2026-11-26T22:10:00Z"
+    assert replace(kept, measured_at="") == here
+
+
+def test_a_search_that_changed_nothing_says_so() -> None:
+    result = fleet.autotune()
+    same = fleet.setting(1, 1)
+    result["autotune"].update(best=same, adopted=same, gain=None, verdict="None was better.")
+    found = host(ollama_autotune_result=result).search
+    assert found and found.adopted is False and found.gain is None
+
+
+def test_quantizations_are_compared() -> None:
+    found = host(ollama_autotune_result=fleet.autotune()).variants
+    assert [each.quantization for each in found if each.frontier] == ["F16", "Q8_0", "Q4_K_M"]
+    assert [each.model for each in found if each.recommended] == ["gemma3:270m"]
+    assert [each.problem for each in found if each.goodput is None] == ["It is not installed."]
+
+
 def test_memory_is_that_of_the_models_that_may_be_loaded_together() -> None:
     def model(name: str, size: int) -> dict[str, Any]:
         sizes = dict.fromkeys(("weights_mb", "kv_mb", "compute_mb", "runtime_mb", "growth_mb"), size)
@@ -169,6 +237,8 @@ anything: st.SearchStrategy[Any] = st.recursive(
     max_leaves=8,
 )
 VARIABLES = (
+    "ansible_local",
+    "ollama_autotune_result",
     "ollama_model_info_result",
     "ollama_tuning",
     "ollama_health_result",

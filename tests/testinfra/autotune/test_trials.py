@@ -1,0 +1,208 @@
+# Copyright (c) 2026, llmops.ollama contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Whatever ends a search, the host runs with its previous settings afterwards.
+
+Needs a converged fleet: ``./dev exec pytest tests/testinfra/autotune --ansible-inventory INVENTORY``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+testinfra_hosts = ["ansible://ollama1"]
+
+ROOT = Path(__file__).resolve().parents[3]
+NAME = "ollama1"
+TRIAL = "/run/systemd/system/ollama.service.d/90-llmops-trial.conf"
+GUARD = "llmops-autotune-ollama.service"
+LOCK = "/run/llmops-autotune-ollama.lock"
+FACT = "/etc/ansible/facts.d/ollama_tuning.fact"
+BROKEN = "/etc/systemd/system/ollama.service.d/10-broken.conf"
+
+# A small search: two settings, short answers. A gain that nothing reaches ends it soon after both were measured; the
+# time is for machines that have other things to do.
+SMALL: dict[str, Any] = {
+    "concurrency": 2,
+    "workload": {"max_tokens": 4},
+    "space": {"parallel": [1, 2], "threads": [1]},
+    "max_minutes": 20,
+    "min_gain": 1000,
+}
+ANSWERS = "for try in $(seq 120); do ollama-health > /dev/null 2>&1 && break; sleep 0.5; done; ollama-health"
+# Waits until a trial with two slots has a process of its own.
+TRYING = (
+    f"for try in $(seq 1500); do pid=$(systemctl show -p MainPID --value ollama);"
+    f" grep -qs OLLAMA_NUM_PARALLEL=2 /proc/$pid/environ && test -e {TRIAL} && exit 0; sleep 0.2; done; exit 1"
+)
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+def settings(host: Host) -> list[str]:
+    """What the running server was started with, as far as a search changes it."""
+    environment = host.check_output("tr '\\0' '\\n' < /proc/$(systemctl show -p MainPID --value ollama)/environ")
+    return sorted(line for line in environment.splitlines() if line.startswith(("OLLAMA_", "LLAMA_")))
+
+
+def outcome(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """The module's result as Ansible prints it."""
+    output, errors = process.communicate(timeout=1300)
+    assert "Traceback" not in output + errors
+    return printed(output)
+
+
+def printed(output: str) -> dict[str, Any]:
+    """The one host's result; ``failed`` is always in it."""
+    found = re.search(rf"^{NAME} \| (\S+) => (\{{.*)", output, re.MULTILINE | re.DOTALL)
+    assert found, output
+    return {"failed": found[1] == "FAILED!", **json.loads(found[2])}
+
+
+@pytest.fixture(scope="module")
+def start(inventory: Path, model: str) -> Start:
+    """Starts a search on the host as a person would, in the background."""
+
+    def run(check: bool = False, **arguments: Any) -> subprocess.Popen[str]:
+        given = json.dumps({"model": model, **SMALL, **arguments})
+        command = [str(Path(sys.executable).with_name("ansible")), NAME, "-i", str(inventory), "-b"]
+        command += ["-m", "llmops.ollama.autotune", "-a", given, *(["--check"] if check else [])]
+        environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+        environment |= {"ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_DISPLAY_FAILED_STDERR": "false"}
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=-1, stderr=-1, text=True)
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def as_before(host: Host) -> Iterator[None]:
+    """After every test: the same settings, nothing of a trial left, and the guard gone."""
+    before = settings(host)
+    yield
+    host.check_output(ANSWERS)
+    assert not host.file(TRIAL).exists
+    assert settings(host) == before
+    assert host.check_output(f"systemctl list-units --no-legend --all {GUARD}") == ""
+    assert host.check_output("systemctl show -p NeedDaemonReload --value ollama") == "no"
+
+
+def test_check_mode_touches_nothing(host: Host, start: Start) -> None:
+    before = host.check_output("systemctl show ollama -p MainPID")
+    result = outcome(start(check=True))
+    assert result["plan"]["space"]["parallel"] == [1, 2]
+    assert result["plan"]["current"] == {"parallel": 1, "threads": 1, "kv_type": "f16", "batch": None}
+    assert [each["parallel"] for each in result["plan"]["first"]] == [1, 2]
+    assert host.check_output("systemctl show ollama -p MainPID") == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"model": "nosuch:1b"}, ("does not have model 'nosuch:1b'", "gemma3:270m")),
+        ({"service": "cron"}, ("cron.service is not managed by this collection",)),
+        ({"url": "http://127.0.0.1:9"}, ("127.0.0.1:9", "refused")),
+        ({"space": {"threads": [0]}}, ("threads has 0",)),
+        ({"max_minutes": 0}, ("max_minutes is 0",)),
+        ({"slo": {"ttft_s": -1}}, ("ttft_s",)),
+    ],
+)
+def test_a_mistake_is_named(start: Start, arguments: dict[str, Any], words: tuple[str, ...]) -> None:
+    result = outcome(start(**arguments))
+    assert result["failed"]
+    for word in words:
+        assert word in result["msg"]
+
+
+@pytest.mark.parametrize("kind", ["KILL", "TERM"])
+def test_a_module_that_is_killed(host: Host, start: Start, kind: str) -> None:
+    process = start()
+    host.check_output(TRYING)
+    host.check_output(f"kill -{kind} $(cat {LOCK})")
+    if kind == "TERM":
+        message = outcome(process)["msg"]
+        assert message.startswith("Interrupted by SIGTERM.")
+        assert "The previous files are back and the service runs as before." in message
+    else:
+        process.kill()
+    host.check_output(f"for try in $(seq 300); do systemctl is-active -q {GUARD} || exit 0; sleep 0.2; done; exit 1")
+
+
+def test_a_second_search_is_refused(host: Host, start: Start) -> None:
+    first = start()
+    host.check_output(TRYING)
+    second = outcome(start())
+    assert second["failed"]
+    assert "Settings of ollama.service are being tried already (process " in second["msg"]
+    host.check_output(f"kill -TERM $(cat {LOCK})")
+    assert "Interrupted by SIGTERM" in outcome(first)["msg"]
+
+
+def test_a_server_that_is_killed_once_does_not_count(host: Host, start: Start) -> None:
+    process = start()
+    host.check_output(TRYING)
+    host.check_output("kill -9 $(systemctl show -p MainPID --value ollama)")
+    trials = outcome(process)["autotune"]["evidence"]["trials"]
+    assert [trial["failure"] for trial in trials] == ["", ""]
+
+
+def test_a_setting_with_which_the_service_does_not_start(host: Host, start: Start) -> None:
+    content = "[Service]\\nExecStartPre=/bin/sh -c 'test \"$OLLAMA_NUM_PARALLEL\" != 2'\\n"
+    host.check_output(f"printf '{content.replace(chr(39), chr(39) + chr(92) + chr(39) + chr(39))}' > {BROKEN}")
+    host.check_output("systemctl daemon-reload")
+    try:
+        result = outcome(start())["autotune"]
+    finally:
+        host.check_output(f"rm {BROKEN}; systemctl daemon-reload")
+    assert [trial["parallel"] for trial in result["evidence"]["trials"]] == [1, 2]
+    assert result["evidence"]["trials"][0]["goodput"] > 0
+    assert "ollama.service did not stay up" in result["evidence"]["trials"][1]["failure"]
+    assert result["adopted"] == result["current"]
+
+
+def test_a_kept_result_is_what_the_tuner_recommends(host: Host, start: Start, inventory: Path, model: str) -> None:
+    try:
+        result = outcome(start(apply=True))
+        assert (result["changed"], result["fact"]) == (True, FACT)
+        assert host.file(FACT).mode == 0o644
+        assert host.file(FACT).user == "root"
+        again = outcome(start(apply=True))
+        assert again["changed"] is False
+        assert again["autotune"] == result["autotune"]
+
+        def tuner() -> dict[str, Any]:
+            command = [str(Path(sys.executable).with_name("ansible")), NAME, "-i", str(inventory), "-b"]
+            given = json.dumps({"models": [model], "engine_version": "0.34.0"})
+            command += ["-m", "llmops.ollama.tuning_facts", "-a", given]
+            environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+            environment |= {"ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
+            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+            facts: dict[str, Any] = printed(done.stdout)["ansible_facts"]
+            return dict(facts["ollama_tuning"])
+
+        facts = tuner()
+        rules = {each["key"]: each for each in facts["recommendations"]}
+        assert rules["parallel"]["rule"] == rules["threads"]["rule"] == "measured"
+        assert rules["parallel"]["value"] == result["autotune"]["adopted"]["parallel"]
+        assert "Measured on 20" in rules["parallel"]["reason"]
+        host.check_output(f"sed -i 's/0.34.0/0.33.0/' {FACT}")
+        facts = tuner()
+        assert any("stale, re-tune: the engine was 0.33.0 and is 0.34.0" in each for each in facts["warnings"])
+        assert next(each["rule"] for each in facts["recommendations"] if each["key"] == "parallel") == "table"
+    finally:
+        host.check_output(f"rm -f {FACT}")
+
+
+def test_an_slo_that_cannot_be_met(start: Start) -> None:
+    result = outcome(start(slo={"ttft_s": 0.000001}))["autotune"]
+    assert result["slo_met"] is False
+    assert "No setting meets the SLO" in result["slo_remark"]
+    assert "times as long as promised (TTFT is" in result["slo_remark"]
