@@ -42,7 +42,6 @@ options:
     description:
       - What clients are promised, in seconds. Only requests that meet all of it count; without it all that succeed do.
     type: dict
-    default: {}
     suboptions:
       ttft_s:
         description:
@@ -60,7 +59,6 @@ options:
     description:
       - What the clients ask.
     type: dict
-    default: {}
     suboptions:
       prompt_set:
         description:
@@ -82,7 +80,6 @@ options:
     description:
       - What may be tried.
     type: dict
-    default: {}
     suboptions:
       parallel:
         description:
@@ -269,10 +266,9 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "model": {"type": "str", "required": True},
     "models": {"type": "list", "elements": "raw", "default": []},
     "concurrency": {"type": "int", "default": 10},
-    "slo": {"type": "dict", "default": {}, "options": TIMES},
+    "slo": {"type": "dict", "options": TIMES},
     "workload": {
         "type": "dict",
-        "default": {},
         "options": {
             "prompt_set": {"type": "str", "choices": list(PROMPT_SETS), "default": "chat"},
             "max_tokens": {"type": "int", "default": 32},
@@ -281,7 +277,6 @@ ARGUMENT_SPEC: dict[str, Any] = {
     },
     "space": {
         "type": "dict",
-        "default": {},
         "options": {
             "parallel": {"type": "list", "elements": "int"},
             "max_parallel": {"type": "int", "default": MAX_PARALLEL},

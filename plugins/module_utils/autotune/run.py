@@ -78,11 +78,11 @@ class Job:
                 raise InvalidInput(
                     f"{name} is {options[name]:g}.", f"Give a number from {least:g} to {most:g}.", key=name
                 )
-        space = options["space"]
+        space = options["space"] or {}
         return cls(
             service=unit_name(options["service"]),
             url=http_url("url", options["url"]),
-            demand=Demand.of(options["concurrency"], options["workload"], options["slo"]),
+            demand=Demand.of(options["concurrency"], options["workload"] or {}, options["slo"] or {}),
             wish=Wish(
                 space.get("parallel"),
                 space.get("max_parallel") or MAX_PARALLEL,

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.llmops.ollama.plugins.module_utils import transaction
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune import run as running
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune import survey as surveying
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.measurement import Failed, Reading
@@ -94,7 +93,7 @@ def world(tmp_path: Path, ollama: FakeOllama, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(surveying, "Files", lambda: files)
     monkeypatch.setattr(surveying, "probe", lambda: hardware)
     monkeypatch.setattr(running, "Trials", Trials)
-    monkeypatch.setattr(transaction.os, "fchown", lambda *arguments: None)
+    monkeypatch.setattr("os.fchown", lambda *arguments: None)
     return world
 
 
@@ -223,7 +222,7 @@ def test_a_drop_in_of_somebody_else(tune: Call, world: World) -> None:
 
 def test_only_root_may_try(tune: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(autotune, "require_root", surveying.require_root)
-    monkeypatch.setattr(surveying.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert tune()["msg"] == "Only root may try settings of a service. Use become: true."
 
 
