@@ -318,9 +318,9 @@ def execute(module: AnsibleModule) -> Result:
             return {"changed": False, "plan": one.plan(one.holds(before))}
         if given["apply"] and not given["force"] and before and start().holds(before):
             return {"changed": False, "autotune": before.evidence, "fact": PATH}
-        with alone(job):
+        with alone(job) as guard:
             one = start()
-            found, advice = one.search()
+            found, advice = one.search(guard)
     for remark in one.remarks:
         module.warn(remark)
     result = {**report.describe(found, job.demand), "quantizations": advice.to_dict() if advice else None}

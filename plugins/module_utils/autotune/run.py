@@ -37,7 +37,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.load impor
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.sample import Sample
 from ansible_collections.llmops.ollama.plugins.module_utils.client import http_url
 from ansible_collections.llmops.ollama.plugins.module_utils.effective import Host
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError, Unhealthy
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import Workload
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Model
@@ -85,7 +85,7 @@ class Job:
             demand=Demand.of(options["concurrency"], options["workload"] or {}, options["slo"] or {}),
             wish=Wish(
                 space.get("parallel"),
-                space.get("max_parallel") or MAX_PARALLEL,
+                MAX_PARALLEL if space.get("max_parallel") is None else space["max_parallel"],
                 space.get("threads"),
                 space.get("kv_types"),
                 space.get("batch") or (),
@@ -97,11 +97,11 @@ class Job:
 
 
 @contextlib.contextmanager
-def alone(job: Job, host: Host | None = None) -> Iterator[None]:
+def alone(job: Job, host: Host | None = None) -> Iterator[Guard]:
     """Nobody else tries settings of the service, and those of an interrupted run are gone. Raises ``OllamaError``."""
-    with Guard(job.service, trial_path(job.service), OVERDUE * job.limits.seconds + job.ready_timeout):
+    with Guard(job.service, trial_path(job.service), OVERDUE * job.limits.seconds + job.ready_timeout) as guard:
         remove_leftover(job.service, host or Host(), transaction.answers(f"{job.url}/api/tags"))
-        yield
+        yield guard
 
 
 class Run:
@@ -119,16 +119,21 @@ class Run:
         """What would be done."""
         return report.plan(self._survey.situation, self.space, self._job.limits, fresh)
 
-    def search(self) -> tuple[Found, Advice | None]:
+    def search(self, guard: Guard) -> tuple[Found, Advice | None]:
         """Try settings, and compare quantizations with the one that is adopted. Raises an ``OllamaError``."""
         job = self._job
         share = SEARCH_SHARE if self._survey.quantizations else 1.0
         limits = replace(job.limits, seconds=job.limits.seconds * share - SECONDS_TO_LEAVE)
         current = self._survey.situation.current()
         rounds = Rounds(job.demand, limits.seconds / MEASUREMENTS)
-        with Trials(self._subject(), rounds, self._host) as trials:
+        with Trials(self._subject(), rounds, guard, self._host) as trials:
             trials.watch = self._sampled
             found = search(self.space, current, trials.measure, limits, watch=self._moved_on)
+            if not any(trial.readings for trial in found.trials):
+                raise Unhealthy(
+                    f"Nothing could be measured, not even with the current setting: {found.trials[0].failure}",
+                    f"Check that {self._survey.model} answers (llmops.ollama.health), then run again.",
+                )
             advice = self._compare(trials, found.adopted) if self._survey.quantizations else None
         return found, advice
 
