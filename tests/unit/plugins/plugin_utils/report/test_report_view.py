@@ -169,7 +169,7 @@ def test_models_are_those_on_the_server_with_what_was_done() -> None:
 def test_a_search_is_told_with_its_evidence() -> None:
     found = host(ollama_autotune_result=fleet.autotune()).search
     assert found
-    assert (found.model, found.concurrency, found.slo) == ("gemma3:270m", 10, ("latency at most 10 s",))
+    assert (found.concurrency, found.slo) == (10, ("latency at most 10 s",))
     assert [found.gain, found.gain_low, found.gain_high] == pytest.approx([59.7, 51.2, 68.9])
     assert found.adopted is True
     assert [(trial.parallel, trial.threads) for trial in found.trials if trial.current] == [(1, 1)]
@@ -199,6 +199,19 @@ def test_a_search_that_changed_nothing_says_so() -> None:
     result["autotune"].update(best=same, adopted=same, gain=None, verdict="None was better.")
     found = host(ollama_autotune_result=result).search
     assert found and found.adopted is False and found.gain is None
+
+
+def test_measured_twice_with_the_same_setting_is_no_gain() -> None:
+    result = fleet.autotune()
+    result["autotune"]["adopted"] = fleet.setting(1, 1)
+    found = host(
+        ollama_benchmark_before=fleet.benchmark(fleet.BEFORE),
+        ollama_benchmark_result=fleet.benchmark(fleet.AFTER),
+        ollama_autotune_result=result,
+        retune_outcome="set",
+    )
+    assert [curve.label for curve in found.curves] == ["before", "again"]
+    assert gain(found) is None
 
 
 def test_quantizations_are_compared() -> None:
