@@ -35,7 +35,7 @@ _ASKED = ("Accept", "Range")
 _ANSWERED = ("Content-Type", "Content-Length", "Content-Range", "Accept-Ranges")
 
 LOOPBACK = "127.0.0.1"
-READ_BYTES = 1 << 18
+READ_BYTES = 1 << 20  # at once: in smaller pieces, handing on takes twice the CPU time
 
 
 @contextlib.contextmanager
@@ -123,7 +123,7 @@ class _Relay(socketserver.ThreadingTCPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a server that hung up; anything else is a defect, and is seen."""
+        """Say nothing of a server or a mirror that hung up; anything else is a defect, and is seen."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
@@ -176,7 +176,11 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815  # the name that the base class looks for
 
     def _hand_on(self, answer: requests.Response, base: str) -> None:
-        self.send_response_only(answer.status_code)
+        status = answer.status_code
+        if "Range" in self.headers and status != http.client.PARTIAL_CONTENT and not answer.is_redirect:
+            self._refuse(status if status >= http.client.BAD_REQUEST else http.client.BAD_GATEWAY, "not that range")
+            return
+        self.send_response_only(status)
         for name in _ANSWERED:
             if name in answer.headers:
                 self.send_header(name, answer.headers[name])
@@ -188,18 +192,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        try:
-            for chunk in answer.raw.stream(READ_BYTES, decode_content=False):
-                self.wfile.write(chunk)
-                length -= len(chunk)
-        except Exception:
-            self.close_connection = True
-            raise
-        if length > 0:
+        for chunk in answer.iter_content(READ_BYTES):  # what breaks here ends the connection, for the server to see
+            self.wfile.write(chunk)
+            length -= len(chunk)
+        if length > 0:  # older versions of the HTTP library take it for the end
             self.close_connection = True
 
     def _refuse(self, status: int, reason: str) -> None:
-        body = f"{reason}\n".encode()
+        # The server takes any answer to a request for a range for that part of the blob: let it be nothing.
+        body = b"" if "Range" in self.headers else f"{reason}\n".encode()
         self.send_response_only(status)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))

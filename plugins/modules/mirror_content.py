@@ -91,7 +91,8 @@ options:
     default: false
   exclusive:
     description:
-      - Remove releases and models that are not listed, and files that belong to none.
+      - Remove releases and models that are not listed, and files that belong to none. In the store of a server these
+        are its own models, too.
     type: bool
     default: false
   lock:
@@ -166,8 +167,8 @@ files:
   elements: str
   sample: [releases/v0.34.0/ollama-linux-amd64.tar.zst, releases/v0.34.0/sha256sum.txt]
 damaged:
-  description: Files that were there but not as they must be, and were thrown away.
-  returned: success
+  description: Files that were there but not as they must be. They are thrown away before anything is loaded.
+  returned: always
   type: list
   elements: str
 removed:

@@ -142,7 +142,9 @@ def servers(fleet: Fleet, count: int) -> Iterator[list[int]]:
         subprocess.run(ssh, stdin=packed, check=True)
     archive = f"http://{MIRROR}:5001/releases/v{version}/ollama-linux-amd64.tar.zst"
     load = f"import urllib.request as u; u.urlretrieve('{archive}', '{ROOT}/archive')"
-    fleet.shell(CLIENT, "apt-get install -q -y --no-install-recommends zstd python3-requests >&2")
+    fleet.shell(
+        CLIENT, "apt-get update -q >&2 && apt-get install -q -y --no-install-recommends zstd python3-requests >&2"
+    )
     fleet.shell(
         CLIENT, f'python3 -c "{load}" && mkdir -p {ROOT}/release && tar -C {ROOT}/release --zstd -xf {ROOT}/archive'
     )

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import testinfra
 import yaml
-from module_run import ROOT, ModuleRun, StartModule
+from module_run import ROOT, ModuleRun, RunEach, StartModule, run_each
 from testinfra.host import Host
 
 # Runs `ansible-playbook` with extra variables; returns the exit code and everything that it printed.
@@ -77,3 +77,9 @@ def start_module(host: Host, inventory: Path) -> Iterator[StartModule]:
     yield start
     for run in runs:
         run.stop()
+
+
+@pytest.fixture(name="run_each")
+def run_each_here(host: Host, inventory: Path, tmp_path: Path) -> RunEach:
+    """Runs a module on the test's host several times in one play."""
+    return lambda module, arguments: run_each(inventory, host.backend.host, module, arguments, tmp_path)

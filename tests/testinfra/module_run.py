@@ -1,6 +1,6 @@
 # Copyright (c) 2026, llmops.ollama contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One module on one host, as a task of a play runs it: what it shows while it runs, and its result."""
+"""One module on one host, as a task of a play runs it: what it shows while it runs, and its result; or many at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -78,5 +78,33 @@ class ModuleRun:
         self._process.wait(timeout=30)
 
 
+def run_each(
+    inventory: Path, host: str, module: str, arguments: Mapping[str, dict[str, Any]], folder: Path
+) -> dict[str, dict[str, Any]]:
+    """The results of a module with each of the arguments, one after the other in one play; a failure ends nothing.
+
+    ``folder`` is for the play and what it returns.
+    """
+    tasks: list[dict[str, Any]] = [
+        {module: each, "register": f"result{number}", "ignore_errors": True}
+        for number, each in enumerate(arguments.values())
+    ]
+    results = ", ".join(f"result{number}" for number in range(len(tasks)))
+    answer = folder / "results.json"
+    tasks.append({"ansible.builtin.copy": {"content": f"{{{{ [{results}] | to_json }}}}", "dest": str(answer)}})
+    tasks[-1]["delegate_to"] = "localhost"
+    play = folder / "play.yml"
+    play.write_text(json.dumps([{"hosts": host, "gather_facts": False, "tasks": tasks}]), encoding="utf-8")
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), str(play)]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text
+    assert "Traceback" not in text, text
+    return dict(zip(arguments, json.loads(answer.read_text(encoding="utf-8")), strict=True))
+
+
 # Starts a module with its arguments and options of ansible.
 StartModule = Callable[..., ModuleRun]
+# Runs a module with each of several arguments, by a name for each.
+RunEach = Callable[[str, Mapping[str, "dict[str, Any]"]], "dict[str, dict[str, Any]]"]

@@ -69,10 +69,11 @@ def fill(
     ``check``: only say what would be done. Raises any ``OllamaError``, whose details then have what was done before.
     """
     outcome = Outcome()
+    planner = Planner(layout, origin, wanted, report)
     try:
         with _plain_errors(layout), contextlib.nullcontext() if check else exclusively(layout.root, "filling"):
+            plan = planner.plan()
             run = _Run(layout, origin, report, outcome)
-            plan = Planner(layout, origin, wanted, report).plan()
             check_space(
                 layout, plan, archive if archive and (plan.changed or not is_current(archive, layout)) else None
             )
@@ -81,7 +82,8 @@ def fill(
             else:
                 run.carry_out(plan, archive)
     except OllamaError as error:
-        error.details.update(changed=outcome.changed, files=outcome.files, bytes=outcome.bytes)
+        done = {"changed": outcome.changed, "files": outcome.files, "bytes": outcome.bytes}
+        error.details.update(done, damaged=list(planner.damaged))
         raise
     return outcome
 

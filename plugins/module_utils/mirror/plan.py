@@ -97,7 +97,7 @@ class Planner:
     def __init__(self, layout: Layout, origin: Origin, wanted: Wanted, report: Report) -> None:
         self._layout, self._origin, self._wanted = layout, origin, wanted
         self._listed = layout.listed()
-        self._damaged: dict[str, None] = {}
+        self.damaged: dict[str, None] = {}  # in the order in which it was found
         self._known: dict[tuple[str, str], bool] = {}
         self._coming: set[str] = set()
         self._reading = _Reading(layout, report)
@@ -107,7 +107,7 @@ class Planner:
         units = [self._release(version) for version in self._wanted.releases]
         units += [self._model(model) for model in self._wanted.models]
         removed = self._superfluous(units) if self._wanted.exclusive else []
-        return Plan(tuple(units), tuple(self._damaged), tuple(removed))
+        return Plan(tuple(units), tuple(self.damaged), tuple(removed))
 
     # releases
 
@@ -128,7 +128,7 @@ class Planner:
         return Unit(f"Ollama {version}", name, content, files, tuple(missing))
 
     def _choose(self, version: str, checksums: Mapping[str, str]) -> dict[str, str]:
-        """Archive → sha256; empty if the list lacks one. A variant need not exist for every architecture."""
+        """Archive → sha256. A variant need not exist for every architecture. Raises ``NotFound``."""
         chosen: dict[str, str] = {}
         for variant in ("", *self._wanted.variants):
             stems = [stem_of(architecture, variant) for architecture in self._wanted.architectures]
@@ -149,7 +149,7 @@ class Planner:
         index = self._index(name)
         manifest = _parse(index)
         if manifest is None and index is not None:
-            self._damaged[name] = None
+            self.damaged[name] = None
         pin = (self._wanted.pins or {}).get(model.key)
         if (
             manifest is None
@@ -175,7 +175,7 @@ class Planner:
         """A small file as it is, unless the list of files knows it by another sha256."""
         content = self._layout.read(name)
         if content is not None and self._listed.get(name, "") not in ("", hashlib.sha256(content).hexdigest()):
-            self._damaged[name] = None
+            self.damaged[name] = None
             return None
         return content
 
@@ -195,7 +195,7 @@ class Planner:
         if good and read:
             good = self._reading.sha256(name) == sha256
         if not good:
-            self._damaged[name] = None
+            self.damaged[name] = None
         return good
 
     def _superfluous(self, units: Iterable[Unit]) -> list[str]:

@@ -31,7 +31,7 @@ def registry(built_registry: FaultyRegistry) -> FaultyRegistry:
 @pytest.fixture
 def large(registry: FaultyRegistry) -> Published:
     """A model that takes some seconds from the slow site. Each is new, since a server goes on with a broken pull."""
-    return registry.publish_new("large:1", LARGE)
+    return registry.publish("large:1", LARGE)
 
 
 @pytest.fixture

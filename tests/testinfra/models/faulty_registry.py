@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from testinfra.host import Host
@@ -27,7 +28,8 @@ SMALL, LARGE = 300_000, 24_000_000
 MANIFEST = r'location ~ "^/v2/(?<model>[^/]+/[^/]+)/manifests/(?<tag>[^/]+)$"'
 BLOB = r'location ~ "^/v2/[^/]+/[^/]+/blobs/sha256:(?<hex>[0-9a-f]{64})$"'
 MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
-PAGE = "default_type text/html; return 200 '<html><title>Welcome to the hotel</title><p>Log in</p></html>';"
+PAGE = "return 200 '<html><title>Welcome to the hotel</title><p>Log in</p></html>';"
+SERVER = 'if ($http_user_agent ~ "^ollama/")'
 
 
 def manifests(root: str, tag: str = "$tag") -> str:
@@ -35,13 +37,12 @@ def manifests(root: str, tag: str = "$tag") -> str:
     return f"{MANIFEST} {{ default_type {MANIFEST_TYPE}; alias {root}/manifests/registry.ollama.ai/$model/{tag}; }}"
 
 
-def blobs(root: str, rate: str = "0") -> str:
-    """Blobs as a mirror serves them, with so many bytes per second (0: no limit) for each connection."""
-    return f"{BLOB} {{ add_header Location $request_uri; limit_rate {rate}; alias {root}/blobs/sha256-$hex; }}"
+def blobs(root: str, first: str = "") -> str:
+    """Blobs as a mirror serves them, after what comes ``first``."""
+    return f"{BLOB} {{ {first} add_header Location $request_uri; alias {root}/blobs/sha256-$hex; }}"
 
 
-WHOLE = manifests(STORE) + blobs(STORE)
-# How a request is answered that should bring a manifest or the weights.
+# How a request is answered that should bring a manifest or a blob.
 ANSWERS = {
     "401": 'return 401 \'{"errors": [{"code": "UNAUTHORIZED"}]}\';',
     "403": "return 403;",
@@ -50,24 +51,25 @@ ANSWERS = {
     "500": "return 500;",
     "HTML": PAGE,
     "a redirect to a login page": "return 302 /login;",
-    "a reset": "reset_timedout_connection on; return 444;",
+    "a reset": "return 444;",
     "silence": "proxy_pass http://127.0.0.1:5099;",
 }
 SITES = {
-    "whole": WHOLE,
-    "slow": manifests(STORE) + blobs(STORE, "4m"),
-    "real": manifests(MIRROR) + blobs(MIRROR, "20m"),
+    "whole": manifests(STORE) + blobs(STORE),
+    "slow": manifests(STORE) + blobs(STORE, "limit_rate 4m;"),
+    "real": manifests(MIRROR) + blobs(MIRROR, "limit_rate 20m;"),
     # The registry publishes another version after the module looked, and before the server pulls.
     "moving": manifests(STORE, "$seen") + blobs(STORE),
-    "other JSON": 'default_type application/json; return 200 \'{"status": "ok", "models": []}\';',
     # Damaged weights arrive, and the pull breaks off before anybody has looked at them.
     "broken off": f"""location ~ "WEIGHTS$" {{ add_header Location $request_uri; alias {DAMAGED}; }}
-        location ~ "CONFIGURATION$" {{
-            if ($http_user_agent ~ "^ollama/") {{ return 500; }}
-            alias {STORE}/blobs/sha256-CONFIGURATION;
-        }} {WHOLE}""",
-    **{f"manifest: {name}": f"{MANIFEST} {{ {answer} }}" for name, answer in ANSWERS.items()},
-    **{f"weights: {name}": f'location ~ "WEIGHTS$" {{ {answer} }} {WHOLE}' for name, answer in ANSWERS.items()},
+        {manifests(STORE)} {blobs(STORE, f"{SERVER} {{ return 500; }}")}""",
+    "other JSON": 'location / { return 200 \'{"status": "ok", "models": []}\'; }',
+    **{f"no manifest: {name}": f"{MANIFEST} {{ {answer} }}" for name, answer in ANSWERS.items()},
+    # The module may read a model's configuration; the server gets no file at all.
+    **{
+        f"no blob: {name}": manifests(STORE) + blobs(STORE, f"{SERVER} {{ {answer} }}")
+        for name, answer in ANSWERS.items()
+    },
 }
 PORTS = {name: FIRST_PORT + number for number, name in enumerate(SITES)}
 
@@ -79,17 +81,18 @@ events {{ }}
 http {{
   log_format short '$server_port $request_method $uri $status "$http_range" $body_bytes_sent';
   access_log {log} short;
+  default_type text/html;
+  reset_timedout_connection on;
   map $http_user_agent $seen {{ default $tag; ~^ollama/ new; }}
   {servers}
 }}
 """
 
-# Runs on the registry's host: writes one model into the store and prints what a pull must bring.
+# Runs on the registry's host: writes models into the store and prints the digests of what pulls must bring.
 PUBLISH = """
 import hashlib, json, pathlib, random, struct, sys
 
-store, name, tag, size, seed = *sys.argv[1:4], *map(int, sys.argv[4:])
-store = pathlib.Path(store)
+store, models = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2])
 
 def text(value):
     return struct.pack("<Q", len(value)) + value.encode()
@@ -99,19 +102,24 @@ def blob(data, kind):
     (store / "blobs" / f"sha256-{digest}").write_bytes(data)
     return {"mediaType": kind, "digest": f"sha256:{digest}", "size": len(data)}
 
-# A GGUF file without tensors, and what would be weights behind its header.
-header = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text("general.architecture") + struct.pack("<I", 8) + text("llama")
-weights = blob(header + random.Random(seed).randbytes(size - len(header)), "application/vnd.ollama.image.model")
-facts = {"model_format": "gguf", "model_family": "llama", "model_families": ["llama"], "model_type": "1M",
-         "file_type": "Q4_0", "architecture": "amd64", "os": "linux",
-         "rootfs": {"type": "layers", "diff_ids": [weights["digest"]]}}
-config = blob(json.dumps(facts).encode(), "application/vnd.docker.container.image.v1+json")
-manifest = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
-                       "config": config, "layers": [weights]}).encode()
-place = store / "manifests/registry.ollama.ai/library" / name
-place.mkdir(parents=True, exist_ok=True)
-(place / tag).write_bytes(manifest)
-print(json.dumps([hashlib.sha256(manifest).hexdigest(), *(each["digest"][7:] for each in (weights, config))]))
+def publish(name, size, seed):
+    # A GGUF file without tensors, and what would be weights behind its header.
+    kv = text("general.architecture") + struct.pack("<I", 8) + text("llama")
+    header = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + kv
+    weights = blob(header + random.Random(seed).randbytes(size - len(header)), "application/vnd.ollama.image.model")
+    facts = {"model_format": "gguf", "model_family": "llama", "model_families": ["llama"], "model_type": "1M",
+             "file_type": "Q4_0", "architecture": "amd64", "os": "linux",
+             "rootfs": {"type": "layers", "diff_ids": [weights["digest"]]}}
+    config = blob(json.dumps(facts).encode(), "application/vnd.docker.container.image.v1+json")
+    manifest = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+                           "config": config, "layers": [weights]}).encode()
+    model, _, tag = name.partition(":")
+    place = store / "manifests/registry.ollama.ai/library" / model
+    place.mkdir(parents=True, exist_ok=True)
+    (place / tag).write_bytes(manifest)
+    return [hashlib.sha256(manifest).hexdigest(), weights["digest"][7:], config["digest"][7:]]
+
+print(json.dumps([publish(*model) for model in models]))
 """
 # Takes connections and says nothing.
 LISTEN = "import socket, signal; listener = socket.create_server(('127.0.0.1', 5099), backlog=64); signal.pause()"
@@ -119,14 +127,14 @@ LISTEN = "import socket, signal; listener = socket.create_server(('127.0.0.1', 5
 
 @dataclass(frozen=True)
 class Published:
-    """A model of the registry: its name, the hex digests of its manifest and its blobs, its weights' size in bytes."""
+    """A model of the registry: its weights' size in bytes, what makes them random, and its digests in hex."""
 
     name: str
+    size: int
+    seed: int
     digest: str
     weights: str
     configuration: str
-    size: int
-    seed: int
 
     @property
     def manifest_path(self) -> str:
@@ -160,23 +168,22 @@ class FaultyRegistry:
     def __init__(self, host: Host, name: str) -> None:
         self.host = host
         self.name = name
-        self.remove()
-        host.check_output(f"mkdir -p {STORE}/blobs")
-        self.small = self.publish("small:1", SMALL)
-        self.versions = 1
+        self.versions = 0
 
     def url(self, site: str) -> str:
         return f"http://{self.name}:{PORTS[site]}"
 
     def build(self) -> None:
-        small = self.small
-        rows = [
-            f"server {{ listen {PORTS[name]}; location = /login {{ {PAGE} }} {body} }}" for name, body in SITES.items()
-        ]
-        servers = "\n".join(rows).replace("WEIGHTS", small.weights).replace("CONFIGURATION", small.configuration)
+        """Make its files; everything that it had before is gone."""
+        self.remove()
+        self.host.check_output(f"mkdir -p {STORE}/blobs")
+        self.small = self.publish("small:1")
+        login = f"location = /login {{ {PAGE} }}"
+        rows = [f"server {{ listen {PORTS[name]}; {login} {body} }}" for name, body in SITES.items()]
+        servers = "\n".join(rows).replace("WEIGHTS", self.small.weights)
         text = CONFIGURATION.format(unit=UNIT, folder=FOLDER, log=LOG, servers=servers)
         self.host.check_output(f"printf %%s %s > {FOLDER}/nginx.conf", text)
-        self.host.check_output(f"tr '\\0' '\\1' < {small.weights_path} > {DAMAGED}")
+        self.host.check_output(f"tr '\\0' '\\1' < {self.small.weights_path} > {DAMAGED}")
         self.host.check_output(f"systemd-run --collect --unit={SILENT} python3 -c %s", LISTEN)
 
     def remove(self) -> None:
@@ -193,17 +200,25 @@ class FaultyRegistry:
         """As a crash or a power failure does it: no answer is finished."""
         self.host.check_output(f"systemctl kill --signal=KILL {UNIT}")
 
-    def publish_new(self, name: str, size: int) -> Published:
-        """Put a new version of a model into the store, of which no server knows anything yet."""
-        self.versions += 1
-        return self.publish(name, size, self.versions)
+    def publish(self, name: str, size: int = SMALL) -> Published:
+        """Put a model into the store, of which no server knows anything yet."""
+        return self.publish_all([name], size)[0]
 
-    def publish(self, name: str, size: int, seed: int = 1) -> Published:
-        """Put a model into the store."""
-        model, _, tag = name.partition(":")
-        command = f"python3 -c %s {STORE} {model} {tag} {size} {seed}"
-        printed = self.host.check_output(command, PUBLISH)
-        return Published(name, *json.loads(printed), size, seed)
+    def publish_all(self, names: Iterable[str], size: int = SMALL) -> list[Published]:
+        first = self.versions
+        rows = [(name, size, first + number) for number, name in enumerate(names)]
+        self.versions += len(rows)
+        return [Published(*row, *digests) for row, digests in zip(rows, self._write(rows), strict=True)]
+
+    def repair(self, *models: Published) -> None:
+        """Write their files again as they were."""
+        self._write([(model.name, model.size, model.seed) for model in models])
+
+    def _write(self, rows: list[tuple[str, int, int]]) -> list[list[str]]:
+        digests: list[list[str]] = json.loads(
+            self.host.check_output(f"python3 -c %s {STORE} %s", PUBLISH, json.dumps(rows))
+        )
+        return digests
 
     def forget_requests(self) -> None:
         self.host.check_output(f"truncate --size=0 {LOG}")

@@ -173,10 +173,24 @@ def test_other_refusals_come_through(mirror: FakeMirror, local: str, status: int
     assert (answer.status_code, answer.content) == (status, b"no")
 
 
-def test_a_transfer_that_breaks_is_seen_as_broken(mirror: FakeMirror, local: str) -> None:
-    mirror.faults[BLOB] = [Fault(cut=600_000)]
+@pytest.mark.parametrize(
+    ("fault", "status"), [(Fault(500, b"<html>oops"), 500), (Fault(429, b"slow"), 429), (Fault(ranges=False), 502)]
+)
+def test_no_byte_is_taken_for_a_part_of_a_blob_that_is_none(
+    mirror: FakeMirror, local: str, fault: Fault, status: int
+) -> None:
+    mirror.faults[BLOB] = [fault]
+    answer = requests.get(local + BLOB, headers={"Range": "bytes=5-9"}, timeout=5)
+    assert (answer.status_code, answer.content) == (status, b"")
+
+
+def test_a_transfer_that_breaks_is_seen_as_broken(
+    mirror: FakeMirror, local: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mirror.faults[BLOB] = [Fault(cut=1_200_000)]
     with pytest.raises((requests.exceptions.ChunkedEncodingError, requests.ConnectionError)):
         requests.get(local + BLOB, timeout=5)
+    assert capsys.readouterr().err == ""
     assert requests.get(local + BLOB, timeout=5).content == WEIGHTS
 
 

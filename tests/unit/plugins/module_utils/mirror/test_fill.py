@@ -300,6 +300,16 @@ def test_verify_finds_a_flipped_bit_and_loads_the_file_again(
     whole(root)
 
 
+def test_damage_is_named_also_when_nothing_can_replace_it(upstream: FakeMirror, run: Run, root: Path) -> None:
+    run()
+    name = f"models/blobs/sha256-{sha256(WEIGHTS)}"
+    damage(root / name)
+    upstream.faults[MANIFEST] = [Fault(500, b"")]
+    with pytest.raises(UnexpectedAnswer) as caught:
+        run(Wanted(models=(M,), verify=True))
+    assert (caught.value.details["damaged"], caught.value.details["changed"]) == ([name], False)
+
+
 def test_verify_in_check_mode_only_tells(run: Run, root: Path) -> None:
     run()
     name = f"models/blobs/sha256-{sha256(WEIGHTS)}"
