@@ -211,14 +211,16 @@ EXAMPLES = r"""
 RETURN = r"""
 autotune:
   description:
-    - The outcome. C(current), C(best) and C(adopted) are settings, C(gain) that of the best against the current one
-      with its bounds, as shares; C(verdict) says why it was adopted or was not.
+    - The outcome for a C(demand), which is O(concurrency), O(workload) and O(slo). C(current), C(best) and C(adopted)
+      are settings, C(gain) that of the best against the current one with its bounds, as shares; C(verdict) says why it
+      was adopted or was not.
     - C(evidence) has all C(trials) in their order, each with its goodput, an interval of 95 % and the further numbers,
       or with the reason of its C(failure); and the rounds of the C(confirmation).
     - C(slo_remark) says by how much even the best setting misses the SLO. C(quantizations) is the comparison.
   returned: when something was measured, or a kept result holds
   type: dict
   sample:
+    demand: {concurrency: 10, prompt_set: chat, max_tokens: 32, slo: {ttft_s: null, tpot_s: null, latency_s: 30}}
     current: {parallel: 1, threads: 1, kv_type: f16, batch: null}
     best: {parallel: 8, threads: 2, kv_type: f16, batch: null}
     adopted: {parallel: 8, threads: 2, kv_type: f16, batch: null}
