@@ -42,7 +42,6 @@ options:
     description:
       - What clients are promised, in seconds. Only requests that meet all of it count; without it all that succeed do.
     type: dict
-    default: {}
     suboptions:
       ttft_s:
         description:
@@ -60,7 +59,6 @@ options:
     description:
       - What the clients ask.
     type: dict
-    default: {}
     suboptions:
       prompt_set:
         description:
@@ -82,7 +80,6 @@ options:
     description:
       - What may be tried.
     type: dict
-    default: {}
     suboptions:
       parallel:
         description:
@@ -214,14 +211,16 @@ EXAMPLES = r"""
 RETURN = r"""
 autotune:
   description:
-    - The outcome. C(current), C(best) and C(adopted) are settings, C(gain) that of the best against the current one
-      with its bounds, as shares; C(verdict) says why it was adopted or was not.
+    - The outcome for a C(demand), which is O(concurrency), O(workload) and O(slo). C(current), C(best) and C(adopted)
+      are settings, C(gain) that of the best against the current one with its bounds, as shares; C(verdict) says why it
+      was adopted or was not.
     - C(evidence) has all C(trials) in their order, each with its goodput, an interval of 95 % and the further numbers,
       or with the reason of its C(failure); and the rounds of the C(confirmation).
     - C(slo_remark) says by how much even the best setting misses the SLO. C(quantizations) is the comparison.
   returned: when something was measured, or a kept result holds
   type: dict
   sample:
+    demand: {concurrency: 10, prompt_set: chat, max_tokens: 32, slo: {ttft_s: null, tpot_s: null, latency_s: 30}}
     current: {parallel: 1, threads: 1, kv_type: f16, batch: null}
     best: {parallel: 8, threads: 2, kv_type: f16, batch: null}
     adopted: {parallel: 8, threads: 2, kv_type: f16, batch: null}
@@ -246,11 +245,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune import report
-from ansible_collections.llmops.ollama.plugins.module_utils.autotune.bounds import MAX_PARALLEL, Wish
-from ansible_collections.llmops.ollama.plugins.module_utils.autotune.demand import Demand
+from ansible_collections.llmops.ollama.plugins.module_utils.autotune.bounds import MAX_PARALLEL
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.record import PATH, kept
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.run import Job, Run, alone, keep
-from ansible_collections.llmops.ollama.plugins.module_utils.autotune.search import Limits
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.survey import (
     Surveyor,
     require_managed,
@@ -259,12 +256,10 @@ from ansible_collections.llmops.ollama.plugins.module_utils.autotune.survey impo
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.prompts import PROMPT_SETS
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
 from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import definitions
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import reporter
-from ansible_collections.llmops.ollama.plugins.module_utils.systemd import unit_name
 
 TIMES = {name: {"type": "float"} for name in ("ttft_s", "tpot_s", "latency_s")}
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -273,10 +268,9 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "model": {"type": "str", "required": True},
     "models": {"type": "list", "elements": "raw", "default": []},
     "concurrency": {"type": "int", "default": 10},
-    "slo": {"type": "dict", "default": {}, "options": TIMES},
+    "slo": {"type": "dict", "options": TIMES},
     "workload": {
         "type": "dict",
-        "default": {},
         "options": {
             "prompt_set": {"type": "str", "choices": list(PROMPT_SETS), "default": "chat"},
             "max_tokens": {"type": "int", "default": 32},
@@ -285,7 +279,6 @@ ARGUMENT_SPEC: dict[str, Any] = {
     },
     "space": {
         "type": "dict",
-        "default": {},
         "options": {
             "parallel": {"type": "list", "elements": "int"},
             "max_parallel": {"type": "int", "default": MAX_PARALLEL},
@@ -304,14 +297,12 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "service": {"type": "str", "default": "ollama"},
     "ready_timeout": {"type": "float", "default": 60.0},
 }
-MINUTES = (0.5, 24 * 60.0)
-GAINS = (0.0, 1000.0)
 
 
 def execute(module: AnsibleModule) -> Result:
     """Survey, search, keep."""
     given = module.params
-    job = job_from(given)
+    job = Job.of(given)
     policy = Policy.load(given["policy"])
     names = [given["model"], *(str(each.name) for each in definitions(given["models"]))]
     require_root()
@@ -329,9 +320,9 @@ def execute(module: AnsibleModule) -> Result:
             return {"changed": False, "plan": one.plan(one.holds(before))}
         if given["apply"] and not given["force"] and before and start().holds(before):
             return {"changed": False, "autotune": before.evidence, "fact": PATH}
-        with alone(job):
+        with alone(job) as guard:
             one = start()
-            found, advice = one.search()
+            found, advice = one.search(guard)
     for remark in one.remarks:
         module.warn(remark)
     result = {**report.describe(found, job.demand), "quantizations": advice.to_dict() if advice else None}
@@ -340,31 +331,6 @@ def execute(module: AnsibleModule) -> Result:
     record = one.record(found, result)
     diff = {"before": before.to_text() if before else "", "after": record.to_text()}
     return {"changed": keep(record), "autotune": result, "fact": PATH, "diff": diff}
-
-
-def job_from(given: dict[str, Any]) -> Job:
-    """What the options ask for. Raises ``InvalidInput``."""
-    for name, (least, most) in (("max_minutes", MINUTES), ("min_gain", GAINS)):
-        if not least <= given[name] <= most:
-            raise InvalidInput(f"{name} is {given[name]:g}.", f"Give a number from {least:g} to {most:g}.", key=name)
-    options = ARGUMENT_SPEC["workload"]["options"]
-    workload = {**{name: option["default"] for name, option in options.items()}, **given["workload"]}
-    space = given["space"]
-    return Job(
-        service=unit_name(given["service"]),
-        url=given["url"].rstrip("/"),
-        demand=Demand.of(given["concurrency"], workload, given["slo"]),
-        wish=Wish(
-            space.get("parallel"),
-            space.get("max_parallel", MAX_PARALLEL),
-            space.get("threads"),
-            space.get("kv_types"),
-            space.get("batch", ()),
-        ),
-        limits=Limits(given["max_minutes"] * 60, given["min_gain"] / 100),
-        ready_timeout=given["ready_timeout"],
-        request_timeout=given["timeout"],
-    )
 
 
 def main() -> None:

@@ -47,7 +47,8 @@ class Wish:
 class Situation:
     """What the tuner knows of a host; ``intent`` holds what the user set, which no search changes.
 
-    ``has`` is the environment of the running server, ``parameters`` are those of the model that is measured.
+    The first model of the ``workload`` is the one that is measured, and ``parameters`` are its own. ``has`` is the
+    environment of the running server.
     """
 
     hardware: Hardware
@@ -102,7 +103,7 @@ class Situation:
         threads = values("threads", wish.threads, hardware.usable_cpus) if wish.threads else None
         at_start = recommend(hardware, self.policy, self.intent, self.workload)
         computed = next(int(each.value) for each in at_start.recommendations if each.key == "threads")
-        most = min(wish.max_parallel, concurrency, MAX_PARALLEL)
+        most = min(*values("max_parallel", [wish.max_parallel], MAX_PARALLEL), concurrency)
         parallel = values("parallel", wish.parallel, MAX_PARALLEL) if wish.parallel else parallel_values(most)
         kv_types = tuple(_kv_type(each) for each in wish.kv_types) if wish.kv_types else (current.kv_type,)
         if (

@@ -13,6 +13,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.prompts im
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.statistics import Slo
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 
+SEED = 1
+
 
 @dataclass(frozen=True)
 class Demand:
@@ -27,7 +29,7 @@ class Demand:
         """From the module's options. Raises ``InvalidInput``."""
         if not 1 <= concurrency <= MAX_CONCURRENCY:
             raise InvalidInput(f"concurrency is {concurrency}.", f"Give 1 to {MAX_CONCURRENCY:,}.")
-        return cls(Workload(**workload), concurrency, Slo(**slo))
+        return cls(Workload(**{"seed": SEED, **workload}), concurrency, Slo(**slo))
 
     def requests(self, number: int, max_tokens: int | None = None) -> Iterator[Request]:
         """The requests of a round: others in each, so that no cache of prompts answers them, and the same each time."""

@@ -32,8 +32,8 @@ class Busy(OllamaError):
 class Guard:
     """Inside a ``with`` block: the only one to try settings of ``service``, by writing ``path``.
 
-    After ``seconds`` it takes the trial back even though the process is still there. Where the block ends with an error
-    that left the service as it should not be (``restored`` is false in its details), the guard has its turn.
+    After ``seconds`` it takes the trial back even though the process is still there. At the end of the block the guard
+    has its turn only if it is still ``needed``: who tries settings says so, and when the service runs as before.
     """
 
     def __init__(self, service: str, path: str, seconds: float, run: Run = run_command, folder: str = "/run") -> None:
@@ -42,6 +42,7 @@ class Guard:
         self._service, self._path, self._seconds, self._run = service, path, seconds, run
         self._lock = Path(folder, f"llmops-autotune-{name}.lock")
         self._descriptor = -1
+        self.needed = False
 
     def __enter__(self) -> Guard:
         self._descriptor = self._take_lock()
@@ -55,7 +56,7 @@ class Guard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not isinstance(error, OllamaError) or error.details.get("restored", True):
+        if not self.needed:
             with contextlib.suppress(OllamaError):  # then it restores what is restored already
                 self._run(["systemctl", "stop", self.unit], QUERY_SECONDS)
         os.close(self._descriptor)

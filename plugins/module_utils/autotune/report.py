@@ -29,6 +29,7 @@ def describe(found: Found, demand: Demand) -> dict[str, Any]:
     judge = found.judge
     best = _trial(found, found.best)
     return {
+        "demand": demand.to_dict(),
         "current": found.current.to_dict(),
         "best": found.best.to_dict(),
         "adopted": found.adopted.to_dict(),

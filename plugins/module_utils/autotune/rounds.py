@@ -22,6 +22,8 @@ FEW, MANY = 2, 10
 WARM_UP, WARM_UP_TOKENS = -1, 2
 # A measurement that takes so many times as long as the first one is cut off: what it measures is clearly worse.
 PATIENCE = 1.5
+# The first one may take so many times as long as one should, since how long it takes is not known yet.
+FIRST_PATIENCE = 10.0
 # From this share of failed requests on it is no measurement.
 TOO_MANY_FAILED = 0.5
 
@@ -49,7 +51,7 @@ class Rounds:
         start = clock()
 
         def late() -> bool:
-            return self._longest is not None and clock() - start > PATIENCE * self._longest
+            return clock() - start > (PATIENCE * self._longest if self._longest else FIRST_PATIENCE * self._seconds)
 
         load = Load(concurrency=demand.concurrency, requests=self._requests)
         requests = demand.requests(number)
@@ -57,6 +59,8 @@ class Rounds:
             samples = generator.run(requests, load, watch=watch, cancelled=late)
             cut_off = generator.truncated
         elapsed = clock() - start
+        if not samples and not self._longest:
+            raise Unhealthy(f"Not one request was answered within {elapsed:.0f} s.", "Raise max_minutes.")
         if samples or not cut_off:
             _require_answers(samples)
         found = reading(samples, slots, demand.slo, elapsed)

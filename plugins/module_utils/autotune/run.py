@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.llmops.ollama.plugins.module_utils import transaction
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune import report
-from ansible_collections.llmops.ollama.plugins.module_utils.autotune.bounds import Wish
+from ansible_collections.llmops.ollama.plugins.module_utils.autotune.bounds import MAX_PARALLEL, Wish
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.demand import Demand
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.guard import Guard
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.measurement import Failed, Reading, typical
@@ -35,12 +35,14 @@ from ansible_collections.llmops.ollama.plugins.module_utils.autotune.trial impor
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.load import clock
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.sample import Sample
+from ansible_collections.llmops.ollama.plugins.module_utils.client import http_url
 from ansible_collections.llmops.ollama.plugins.module_utils.effective import Host
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError, Unhealthy
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import Workload
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Model
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import Report
+from ansible_collections.llmops.ollama.plugins.module_utils.systemd import unit_name
 
 # Into how many measurements the time is divided: 8 settings twice, a race, and the confirmation, with restarts between.
 MEASUREMENTS = 40
@@ -53,6 +55,7 @@ COMPARISONS = 3
 SAY_AGAIN = 10.0
 # The guard takes a trial back after so many times the time that a run may take, if the run hangs.
 OVERDUE = 3.0
+RANGES = {"max_minutes": (0.5, 24 * 60.0), "min_gain": (0.0, 1000.0), "ready_timeout": (1.0, 86400.0)}
 
 
 @dataclass(frozen=True)
@@ -67,13 +70,38 @@ class Job:
     ready_timeout: float
     request_timeout: float
 
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Job:
+        """From the module's options. Raises ``InvalidInput``."""
+        for name, (least, most) in RANGES.items():
+            if not least <= options[name] <= most:
+                raise InvalidInput(
+                    f"{name} is {options[name]:g}.", f"Give a number from {least:g} to {most:g}.", key=name
+                )
+        space = options["space"] or {}
+        return cls(
+            service=unit_name(options["service"]),
+            url=http_url("url", options["url"]),
+            demand=Demand.of(options["concurrency"], options["workload"] or {}, options["slo"] or {}),
+            wish=Wish(
+                space.get("parallel"),
+                MAX_PARALLEL if space.get("max_parallel") is None else space["max_parallel"],
+                space.get("threads"),
+                space.get("kv_types"),
+                space.get("batch") or (),
+            ),
+            limits=Limits(options["max_minutes"] * 60, options["min_gain"] / 100),
+            ready_timeout=options["ready_timeout"],
+            request_timeout=options["timeout"],
+        )
+
 
 @contextlib.contextmanager
-def alone(job: Job, host: Host | None = None) -> Iterator[None]:
+def alone(job: Job, host: Host | None = None) -> Iterator[Guard]:
     """Nobody else tries settings of the service, and those of an interrupted run are gone. Raises ``OllamaError``."""
-    with Guard(job.service, trial_path(job.service), OVERDUE * job.limits.seconds + job.ready_timeout):
+    with Guard(job.service, trial_path(job.service), OVERDUE * job.limits.seconds + job.ready_timeout) as guard:
         remove_leftover(job.service, host or Host(), transaction.answers(f"{job.url}/api/tags"))
-        yield
+        yield guard
 
 
 class Run:
@@ -91,16 +119,21 @@ class Run:
         """What would be done."""
         return report.plan(self._survey.situation, self.space, self._job.limits, fresh)
 
-    def search(self) -> tuple[Found, Advice | None]:
+    def search(self, guard: Guard) -> tuple[Found, Advice | None]:
         """Try settings, and compare quantizations with the one that is adopted. Raises an ``OllamaError``."""
         job = self._job
         share = SEARCH_SHARE if self._survey.quantizations else 1.0
         limits = replace(job.limits, seconds=job.limits.seconds * share - SECONDS_TO_LEAVE)
         current = self._survey.situation.current()
         rounds = Rounds(job.demand, limits.seconds / MEASUREMENTS)
-        with Trials(self._subject(), rounds, self._host) as trials:
+        with Trials(self._subject(), rounds, guard, self._host) as trials:
             trials.watch = self._sampled
             found = search(self.space, current, trials.measure, limits, watch=self._moved_on)
+            if not any(trial.readings for trial in found.trials):
+                raise Unhealthy(
+                    f"Nothing could be measured, not even with the current setting: {found.trials[0].failure}",
+                    f"Check that {self._survey.model} answers (llmops.ollama.health), then run again.",
+                )
             advice = self._compare(trials, found.adopted) if self._survey.quantizations else None
         return found, advice
 

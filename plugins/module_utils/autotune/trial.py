@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Callable
 
 from ansible_collections.llmops.ollama.plugins.module_utils import transaction
+from ansible_collections.llmops.ollama.plugins.module_utils.autotune.guard import Guard
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.measurement import Failed, Reading
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.rounds import Rounds
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.setting import Setting
@@ -67,11 +68,12 @@ class Trials:
         self,
         subject: Subject,
         rounds: Rounds,
+        guard: Guard,
         host: Host | None = None,
         folder: str = FOLDER,
         ready: transaction.Ready | None = None,
     ) -> None:
-        self._subject, self._rounds, self._host = subject, rounds, host or Host()
+        self._subject, self._rounds, self._guard, self._host = subject, rounds, guard, host or Host()
         self._path = trial_path(subject.service, folder)
         self._ready = ready or transaction.answers(f"{subject.url}/api/tags")
         self._transaction: transaction.Transaction
@@ -85,17 +87,23 @@ class Trials:
             planned, self._host.systemd, ready=self._ready, ready_timeout=self._subject.ready_timeout
         )
         self._transaction.__enter__()
+        self._guard.needed = True
         try:
             self._transaction.apply()
         except BaseException as error:
-            self._transaction.__exit__(type(error), error, error.__traceback__)
+            self.__exit__(type(error), error, error.__traceback__)
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._transaction.__exit__(kind, error, trace)
+        try:
+            self._transaction.__exit__(kind, error, trace)
+        except OllamaError as failure:
+            self._guard.needed = not failure.details.get("restored", False)
+            raise
+        self._guard.needed = False
 
     def measure(self, setting: Setting, number: int, model: str | None = None) -> Reading | Failed:
         """One measurement; one of the same ``number`` has the same requests. A setting that fails twice has failed."""

@@ -34,7 +34,7 @@ ACCENT, BEFORE, BAND, PAGE = STAND_INS["accent"], STAND_INS["before"], STAND_INS
 # How a curve is drawn by its label.
 _NEW: dict[str, Any] = {"color": ACCENT, "linestyle": "-", "marker": "o"}
 _OLD: dict[str, Any] = {"color": BEFORE, "linestyle": (0, (3, 2)), "marker": "s", "markerfacecolor": PAGE}
-STYLES = {"before": _OLD, "direct": _OLD, "after": _NEW, "tried": _NEW, "now": _NEW}
+STYLES = {"before": _OLD, "direct": _OLD, "after": _NEW, "again": _NEW, "tried": _NEW, "now": _NEW}
 OUTLINE: dict[str, Any] = {"height": 0.5, "edgecolor": SOFT, "linewidth": 0.6}
 LONGEST_LABEL = 48  # characters; a longer name is cut in the chart and whole in its table
 

@@ -150,8 +150,8 @@ class ModelMemory:
 class Curve:
     """One sweep over levels of load.
 
-    ``label`` is ``now``, or one of two: ``before`` and ``after``, or ``tried`` where that was set back again; or
-    ``direct`` past a gateway.
+    ``label`` is ``now``, or one of two: ``before`` and ``after``, or ``tried`` where that was set back again, or
+    ``again`` where nothing was changed between the two; or ``direct`` past a gateway.
     """
 
     label: str
@@ -225,7 +225,6 @@ class Search:
     """
 
     trials: tuple[Trial, ...]
-    model: str = ""
     concurrency: int | None = None
     slo: tuple[str, ...] = ()
     gain: float | None = None

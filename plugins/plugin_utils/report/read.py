@@ -47,7 +47,7 @@ from ansible_collections.llmops.ollama.plugins.plugin_utils.report.plain import 
 
 HostVars = Mapping[str, Any]
 
-BEFORE, AFTER, TRIED, NOW, DIRECT = "before", "after", "tried", "now", "direct"
+BEFORE, AFTER, AGAIN, TRIED, NOW, DIRECT = "before", "after", "again", "tried", "now", "direct"
 SET_BACK, LOST = "set back", "lost"
 
 # What may be absent from a report, by the field that is then empty, and which playbook finds it out.
@@ -236,7 +236,8 @@ def _curves(variables: HostVars, name: str) -> tuple[Curve, ...]:
     measured, before = (part(variables, f"{name}_{when}", "benchmark") for when in ("result", "before"))
     if not parts(measured, "levels"):
         measured, before = before, {}
-    changed = TRIED if _retune(variables) == SET_BACK else AFTER
+    search = _search(variables) if parts(before, "levels") else None
+    changed = AGAIN if search and search.adopted is False else TRIED if _retune(variables) == SET_BACK else AFTER
     now = _curve(changed if parts(before, "levels") else NOW, measured)
     direct = _curve(DIRECT, {**measured, **part(measured, "comparison"), "single": None})
     found = [_curve(BEFORE, before), direct if part(measured, "comparison") else None, now]
@@ -339,18 +340,15 @@ def _expectations(measured: Mapping[str, Any]) -> tuple[Expectation, ...]:
     return tuple(expectations)
 
 
-def _found(variables: HostVars) -> tuple[Mapping[str, Any], Mapping[str, Any], str]:
-    """What the latest search found, what it was asked for, and when: of this run, else what is kept on the host."""
-    result = part(variables, "ollama_autotune_result")
-    if part(result, "autotune"):
-        return part(result, "autotune"), part(result, "invocation", "module_args"), ""
+def _found(variables: HostVars) -> tuple[Mapping[str, Any], str]:
+    """What the latest search found, and when: in this run, else what is kept on the host."""
     kept = part(variables, "ansible_local", "ollama_tuning")
-    asked = {**part(kept, "fingerprint", "workload"), "model": part(kept, "fingerprint").get("model")}
-    return part(kept, "evidence"), asked, text(part(kept, "measured").get("date"))
+    now = part(variables, "ollama_autotune_result", "autotune")
+    return (now, "") if now else (part(kept, "evidence"), text(part(kept, "measured").get("date")))
 
 
 def _search(variables: HostVars) -> Search | None:
-    found, asked, date = _found(variables)
+    found, date = _found(variables)
     best, before = _setting(part(found, "best")), _setting(part(found, "current"))
     trials = tuple(_trial(each, best, before) for each in parts(found, "evidence", "trials"))
     if not trials:
@@ -359,9 +357,8 @@ def _search(variables: HostVars) -> Search | None:
     median, lower, upper = (None if share is None else share * 100 for share in gain.values())
     return Search(
         trials=trials,
-        model=text(asked.get("model")),
-        concurrency=whole(asked.get("concurrency")),
-        slo=_slo(part(asked, "slo")),
+        concurrency=whole(part(found, "demand").get("concurrency")),
+        slo=_slo(part(found, "demand", "slo")),
         gain=median,
         gain_low=lower,
         gain_high=upper,

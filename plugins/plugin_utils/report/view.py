@@ -355,7 +355,8 @@ def status(host: Host | Gateway) -> Status:
     """Whether a host is well, in words."""
     health = host.health
     if health is None:
-        return Status(UNKNOWN, "not checked" if host.reached else "not reached")
+        lacking = "not reached" if isinstance(host, Host) else "not looked at"
+        return Status(UNKNOWN, "not checked" if host.reached else lacking)
     if health.healthy:
         return Status(GOOD, f"healthy ({health.level})" if health.level else "healthy")
     return Status(BAD, "unhealthy" + (f": {listed(each.name for each in health.failed)}" if health.failed else ""))
@@ -674,10 +675,10 @@ def pair(curves: Sequence[Curve]) -> tuple[Level | None, Level | None]:
 
 
 def gain(host: Host) -> float | None:
-    """By how many percent its requests/s rose; None where nothing before is known, or runs again."""
+    """By how many percent its requests/s rose; None where no other setting before is known, or it runs again."""
     labels = [curve.label for curve in host.curves]
     before, after = pair(host.curves)
-    if "tried" in labels:
+    if "tried" in labels or "again" in labels:
         return None
     if "before" not in labels:
         return after.gain if after else None

@@ -164,7 +164,7 @@ def test_a_setting_with_which_the_service_does_not_start(host: Host, start: Star
         host.check_output(f"rm {BROKEN}; systemctl daemon-reload")
     assert [trial["parallel"] for trial in result["evidence"]["trials"]] == [1, 2]
     assert result["evidence"]["trials"][0]["goodput"] > 0
-    assert "ollama.service did not stay up" in result["evidence"]["trials"][1]["failure"]
+    assert "ollama.service ended with exit-code." in result["evidence"]["trials"][1]["failure"]
     assert result["adopted"] == result["current"]
 
 

@@ -65,11 +65,13 @@ SITES = {
         {manifests(STORE)} {blobs(STORE, f"{SERVER} {{ return 500; }}")}""",
     "other JSON": 'location / { return 200 \'{"status": "ok", "models": []}\'; }',
     **{f"no manifest: {name}": f"{MANIFEST} {{ {answer} }}" for name, answer in ANSWERS.items()},
-    # The module may read a model's configuration; the server gets no file at all.
+    # The module may read a model's configuration; the server gets no file at all. (A header of its own takes away the
+    # Location that blobs have.)
     **{
-        f"no blob: {name}": manifests(STORE) + blobs(STORE, f"{SERVER} {{ {answer} }}")
+        f"no blob: {name}": manifests(STORE) + blobs(STORE, f"{SERVER} {{ add_header X-Fault yes; {answer} }}")
         for name, answer in ANSWERS.items()
     },
+    "no blob: HTML with a Location": manifests(STORE) + blobs(STORE, f"{SERVER} {{ {PAGE} }}"),
 }
 PORTS = {name: FIRST_PORT + number for number, name in enumerate(SITES)}
 

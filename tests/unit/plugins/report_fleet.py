@@ -278,8 +278,13 @@ def autotune() -> dict[str, Any]:
     ]
     return {
         "changed": True,
-        "invocation": {"module_args": {"model": "gemma3:270m", "concurrency": 10, "slo": {"latency_s": 10.0}}},
         "autotune": {
+            "demand": {
+                "concurrency": 10,
+                "prompt_set": "chat",
+                "max_tokens": 32,
+                "slo": {"ttft_s": None, "tpot_s": None, "latency_s": 10.0},
+            },
             "current": setting(1, 1),
             "best": setting(8, 1),
             "adopted": setting(8, 1),
@@ -313,10 +318,9 @@ def autotune() -> dict[str, Any]:
 def kept() -> dict[str, Any]:
     """The fact that a search leaves on its host."""
     result = autotune()
-    workload = {"concurrency": 10, "prompt_set": "chat", "max_tokens": 32, "slo": {"latency_s": 10.0, "ttft_s": None}}
     return {
         "schema": 1,
-        "fingerprint": {"model": "gemma3:270m", "engine_version": "0.34.0", "workload": workload},
+        "fingerprint": {"model": "gemma3:270m", "engine_version": "0.34.0", "workload": result["autotune"]["demand"]},
         "measured": {**setting(8, 1), "reason": "Measured.", "date": "2026-11-26T22:10:00Z"},
         "evidence": result["autotune"],
     }

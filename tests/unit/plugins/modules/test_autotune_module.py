@@ -37,12 +37,12 @@ class World:
     root: Path
     server: FakeOllama
     measured: list[tuple[Setting, str]] = field(default_factory=list)
-    broken: int = 0
+    broken: set[int] = field(default_factory=set)
     lines: list[str] = field(default_factory=list)
 
     def measure(self, setting: Setting, number: int, model: str | None = None) -> Reading | Failed:
         self.measured.append((setting, model or ""))
-        if setting.parallel == self.broken:
+        if setting.parallel in self.broken:
             return Failed("It was ended for want of memory.", 3.0)
         rate = SEEN[setting.parallel] * (1.2 if model and "q4_0" in model else 1.0)
         return Reading(rate, rate, 1.0, 2.0, {"slo_met": 1.0})
@@ -69,7 +69,7 @@ def world(tmp_path: Path, ollama: FakeOllama, monkeypatch: pytest.MonkeyPatch) -
 
     @contextmanager
     def alone(job: running.Job) -> Iterator[None]:
-        yield
+        yield None
 
     class Trials:
         watch: Any = None
@@ -161,7 +161,7 @@ def test_what_makes_it_measure_again(tune: Call, world: World, arguments: dict[s
 
 
 def test_a_setting_that_fails_is_evidence(tune: Call, world: World) -> None:
-    world.broken = 4
+    world.broken = {4}
     outcome = tune()["autotune"]
     failures = {trial["parallel"]: trial["failure"] for trial in outcome["evidence"]["trials"] if trial["failure"]}
     assert failures == {4: "It was ended for want of memory."}
@@ -180,6 +180,13 @@ def test_quantizations_are_compared_at_the_adopted_setting(tune: Call, world: Wo
     assert advice["recommended"] == "gemma3:270m-q4_0"
     assert all(each["memory_mb"] > 200 for each in advice["variants"])
     assert "gemma3:270m-f16 is not installed: it is left out." in str(result["warnings"])
+
+
+def test_when_nothing_can_be_measured(tune: Call, world: World) -> None:
+    world.broken = set(SEEN)
+    message = tune(apply=True)["msg"]
+    assert message.startswith("Nothing could be measured, not even with the current setting: It was ended")
+    assert not world.fact.exists()
 
 
 def test_an_slo_bounds_what_counts(tune: Call) -> None:
@@ -201,6 +208,7 @@ def test_an_slo_bounds_what_counts(tune: Call) -> None:
         ({"slo": {"ttft_s": 0}}, "slo has ttft_s 0"),
         ({"workload": {"max_tokens": 0}}, "max_tokens is 0"),
         ({"space": {"threads": [3]}}, "threads has 3"),
+        ({"space": {"max_parallel": 0}}, "max_parallel has 0"),
         ({"policy": {"paralel": 1}}, "paralel"),
         ({"environment": {"OLLAMA_NUM_PARALLEL": "four"}}, "OLLAMA_NUM_PARALLEL"),
         ({"service": "other"}, "other.service is not managed by this collection"),

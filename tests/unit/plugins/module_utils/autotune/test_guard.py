@@ -74,14 +74,17 @@ def test_a_run_that_ends_well_stops_it(machine: Machine) -> None:
 
 
 def test_an_error_after_which_all_is_restored_stops_it(machine: Machine) -> None:
-    with pytest.raises(Unhealthy), machine.guard():
-        raise Unhealthy("No.", restored=True)
+    with pytest.raises(Unhealthy), machine.guard() as guard:
+        guard.needed = True
+        guard.needed = False
+        raise Unhealthy("No.")
     assert not machine.restored()
 
 
 def test_an_error_after_which_it_is_not_leaves_it_to_the_guard(machine: Machine) -> None:
-    with pytest.raises(Unhealthy), machine.guard():
-        raise Unhealthy("No.", restored=False)
+    with pytest.raises(Unhealthy), machine.guard() as guard:
+        guard.needed = True
+        raise Unhealthy("No.")
     assert machine.restored()
 
 

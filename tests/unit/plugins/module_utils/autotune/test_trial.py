@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.demand import Demand
+from ansible_collections.llmops.ollama.plugins.module_utils.autotune.guard import Guard
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.measurement import Failed, Reading
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.rounds import Rounds
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.setting import Setting
@@ -68,6 +69,7 @@ class Machine(Systemd):
         self.ignores: set[str] = set()
         self.dies = 0
         self.failing = 0
+        self.guard = Guard(SERVICE, str(self.path), 60, folder=str(root))  # without a process of its own here
         self._process()
 
     # --- systemd -------------------------------------------------------------------------------------------------
@@ -153,12 +155,13 @@ def trials(machine: Machine, host: Host, **subject: Any) -> Trials:
     demand = Demand(Workload(1, max_tokens=8), 2, NO_SLO)
     values = {"engine": Engine.parse("0.34.0"), "change": change, "ready_timeout": 2.0, "request_timeout": 5.0}
     about = Subject(SERVICE, machine.server.url, "gemma3:270m", **{**values, **subject})
-    return Trials(about, Rounds(demand, 0.05), host, machine.folder)
+    return Trials(about, Rounds(demand, 0.05), machine.guard, host, machine.folder)
 
 
 def test_settings_are_tried_and_taken_back(machine: Machine, host: Host) -> None:
     with trials(machine, host) as tried:
         assert "only tried out" in machine.path.read_text()
+        assert machine.guard.needed
         first = tried.measure(CURRENT, 0)
         restarts = machine.done.count("restart")
         second = tried.measure(OTHER, 0)
@@ -173,6 +176,7 @@ def test_settings_are_tried_and_taken_back(machine: Machine, host: Host) -> None
     assert not machine.path.exists()
     assert machine.environment() == BEFORE
     assert machine.done[-2:] == ["daemon-reload", "restart"]
+    assert not machine.guard.needed
 
 
 def test_rounds_of_the_same_number_ask_the_same(machine: Machine, host: Host) -> None:
@@ -251,6 +255,14 @@ def test_a_signal_ends_it_and_restores(machine: Machine, host: Host) -> None:
         tried.measure(OTHER, 0)
     assert not machine.path.exists()
     assert machine.environment() == BEFORE
+    assert not machine.guard.needed
+
+
+def test_what_cannot_be_restored_is_left_to_the_guard(machine: Machine, host: Host) -> None:
+    with pytest.raises(Unhealthy, match="did not stay up"), trials(machine, host):
+        machine.breaks = {"1"}
+    assert machine.guard.needed
+    assert not machine.path.exists()
 
 
 def test_a_service_that_is_not_running_is_left_alone(machine: Machine, host: Host) -> None:

@@ -9,6 +9,11 @@ from typing import Any
 
 import pytest
 import report_fleet as fleet
+from ansible_collections.llmops.ollama.plugins.module_utils.autotune.demand import Demand
+from ansible_collections.llmops.ollama.plugins.module_utils.autotune.measurement import Reading
+from ansible_collections.llmops.ollama.plugins.module_utils.autotune.report import describe
+from ansible_collections.llmops.ollama.plugins.module_utils.autotune.search import search
+from ansible_collections.llmops.ollama.plugins.module_utils.autotune.setting import Setting, Space
 from ansible_collections.llmops.ollama.plugins.plugin_utils.report.model import Host, Level
 from ansible_collections.llmops.ollama.plugins.plugin_utils.report.plain import number, part, parts, text
 from ansible_collections.llmops.ollama.plugins.plugin_utils.report.read import read_report
@@ -169,7 +174,7 @@ def test_models_are_those_on_the_server_with_what_was_done() -> None:
 def test_a_search_is_told_with_its_evidence() -> None:
     found = host(ollama_autotune_result=fleet.autotune()).search
     assert found
-    assert (found.model, found.concurrency, found.slo) == ("gemma3:270m", 10, ("latency at most 10 s",))
+    assert (found.concurrency, found.slo) == (10, ("latency at most 10 s",))
     assert [found.gain, found.gain_low, found.gain_high] == pytest.approx([59.7, 51.2, 68.9])
     assert found.adopted is True
     assert [(trial.parallel, trial.threads) for trial in found.trials if trial.current] == [(1, 1)]
@@ -182,6 +187,29 @@ def test_a_search_is_told_with_its_evidence() -> None:
         "The gain is +59.7% (+51.2% to +68.9%, 5 rounds), for certain above 5%. The best setting was adopted."
     )
     assert picture.table.rows[0][-1] == "before the search"
+
+
+def test_what_a_search_writes_is_what_is_read() -> None:
+    """From the search itself on a host where parallel requests help up to 4."""
+
+    def measure(setting: Setting, count: int) -> Reading:
+        return Reading(goodput=min(setting.parallel, 4) * 0.5, throughput=2.0, details={"latency_p95_s": 4.2})
+
+    outcome = search(Space(parallel=(1, 2, 3, 4), threads=(1,)), Setting(1, 1), measure)
+    demand = Demand.of(10, {"prompt_set": "chat", "max_tokens": 32, "seed": 1}, {"latency_s": 10.0})
+    found = host(ollama_autotune_result={"autotune": describe(outcome, demand)}).search
+    assert found
+    assert (found.concurrency, found.slo, found.adopted) == (10, ("latency at most 10 s",), True)
+    assert found.gain == pytest.approx(300)
+    assert [(trial.parallel, trial.goodput) for trial in found.trials if trial.best] == [(4, 2.0)]
+    assert [trial.parallel for trial in found.trials if trial.current] == [1]
+    for trial in found.trials:
+        assert trial.goodput
+        assert trial.goodput_low
+        assert trial.goodput_high
+        assert trial.goodput_low < trial.goodput < trial.goodput_high
+        assert trial.latency_p95_s == 4.2
+        assert trial.measurements >= 2
 
 
 def test_a_search_of_an_earlier_run_is_read_from_the_host() -> None:
@@ -199,6 +227,19 @@ def test_a_search_that_changed_nothing_says_so() -> None:
     result["autotune"].update(best=same, adopted=same, gain=None, verdict="None was better.")
     found = host(ollama_autotune_result=result).search
     assert found and found.adopted is False and found.gain is None
+
+
+def test_measured_twice_with_the_same_setting_is_no_gain() -> None:
+    result = fleet.autotune()
+    result["autotune"]["adopted"] = fleet.setting(1, 1)
+    found = host(
+        ollama_benchmark_before=fleet.benchmark(fleet.BEFORE),
+        ollama_benchmark_result=fleet.benchmark(fleet.AFTER),
+        ollama_autotune_result=result,
+        retune_outcome="set",
+    )
+    assert [curve.label for curve in found.curves] == ["before", "again"]
+    assert gain(found) is None
 
 
 def test_quantizations_are_compared() -> None:
