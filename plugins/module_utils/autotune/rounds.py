@@ -10,17 +10,23 @@ from statistics import median
 
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.demand import Demand
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.measurement import Reading
-from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.load import Load, LoadGenerator, Watch, clock
+from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.load import (
+    MAX_REQUESTS,
+    Load,
+    LoadGenerator,
+    Watch,
+    clock,
+)
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.protocol import Target
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.sample import Sample
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.statistics import Slo, percentile
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import Unhealthy
 
-# Requests of each client in one measurement, at least and at most.
-FEW, MANY = 2, 10
+# Answers of the steady part, at least; and at least one of each slot.
+FEW = 6
 # The number of the round that is not measured.
 WARM_UP, WARM_UP_TOKENS = -1, 2
-# A measurement that takes so many times as long as the first one is cut off: what it measures is clearly worse.
+# A round that takes so many times as long as the first one is cut off: what it measures is clearly worse.
 PATIENCE = 1.5
 # The first one may take so many times as long as one should, since how long it takes is not known yet.
 FIRST_PATIENCE = 10.0
@@ -29,15 +35,11 @@ TOO_MANY_FAILED = 0.5
 
 
 class Rounds:
-    """Sends rounds of a demand to a server.
-
-    The first round decides how large the next ones are: ``seconds`` is what one should take.
-    """
+    """Sends rounds of a demand to a server. ``seconds`` is what one should take; a slow server needs more."""
 
     def __init__(self, demand: Demand, seconds: float) -> None:
         self._demand, self._seconds = demand, seconds
-        self._requests = FEW * demand.concurrency
-        self._longest: float | None = None
+        self._first: float | None = None  # seconds that the first round took
 
     def warm_up(self, target: Target, slots: int) -> None:
         """One request for each slot, so that the first measured ones find everything in memory."""
@@ -47,66 +49,74 @@ class Rounds:
 
     def measure(self, target: Target, slots: int, number: int, watch: Watch) -> Reading:
         """Rounds of the same ``number`` have the same requests. Raises ``Unhealthy`` where too many fail."""
-        demand = self._demand
-        start = clock()
+        demand, start, answers = self._demand, clock(), 0
+        enough = answers_needed(slots, demand)
+        longest = FIRST_PATIENCE * self._seconds if self._first is None else PATIENCE * self._first
 
-        def late() -> bool:
-            return clock() - start > (PATIENCE * self._longest if self._longest else FIRST_PATIENCE * self._seconds)
+        def look(samples: Sequence[Sample]) -> None:
+            nonlocal answers
+            answers = len(samples)
+            watch(samples)
 
-        load = Load(concurrency=demand.concurrency, requests=self._requests)
-        requests = demand.requests(number)
+        def done() -> bool:
+            elapsed = clock() - start
+            return (answers >= enough and elapsed >= self._seconds) or elapsed >= longest
+
+        load = Load(concurrency=demand.concurrency, requests=MAX_REQUESTS)
         with LoadGenerator(target) as generator:
-            samples = generator.run(requests, load, watch=watch, cancelled=late)
-            cut_off = generator.truncated
+            samples = generator.run(demand.requests(number), load, watch=look, cancelled=done)
+            given_up = generator.given_up
         elapsed = clock() - start
-        if not samples and not self._longest:
+        if not samples and self._first is None:
             raise Unhealthy(f"Not one request was answered within {elapsed:.0f} s.", "Raise max_minutes.")
-        if samples or not cut_off:
-            _require_answers(samples)
-        found = reading(samples, slots, demand.slo, elapsed)
-        if self._longest is None:
-            self._requests = self._enough(len(samples) / elapsed)
-            self._longest = max(self._seconds, elapsed, self._requests / (len(samples) / elapsed))
-        return found
-
-    def _enough(self, rate: float) -> int:
-        clients = self._demand.concurrency
-        return max(FEW * clients, min(MANY * clients, round(rate * self._seconds)))
+        _require_answers(samples)
+        self._first = self._first or max(elapsed, self._seconds)
+        return reading(samples, given_up, start + elapsed, demand.slo)
 
 
-def reading(samples: Sequence[Sample], slots: int, slo: Slo, elapsed: float) -> Reading:
-    """What a closed loop measured; ``elapsed`` (s) is what it took.
+def answers_needed(slots: int, demand: Demand) -> int:
+    """How many answers a round needs.
 
-    Only the steady part counts, in which every slot is busy: from the end of the first answer to the moment from which
-    fewer requests are left than there are slots. A request counts by the share of its tokens that came in that time, so
-    that it does not matter which requests happen to end in it.
+    The first answer of each slot is before the steady part. With an SLO so are those of the requests with which all
+    clients began at once: they waited for less than later ones do.
+    """
+    before = max(slots, demand.concurrency) if demand.slo else slots
+    return before + max(slots, FEW)
+
+
+def reading(samples: Sequence[Sample], given_up: Sequence[Sample], end: float, slo: Slo) -> Reading:
+    """What a closed loop measured that was stopped at ``end``, when the requests ``given_up`` were under way.
+
+    The rate is that of the steady part, from the end of the first answer on: a request counts by the share of its tokens
+    that came in that time, so that it does not matter which requests happen to end in it. What the SLO is compared with
+    are requests that were sent in it, for they waited as long as any later one does.
     """
     good = sorted((sample for sample in samples if sample.failure is None), key=lambda sample: sample.end)
-    begin, end = _steady(good, slots)
-    shares = [_share(sample, begin, end) for sample in good]
+    begin = good[0].end if good else end
+    tokens = median(_pieces(sample) for sample in good) if good else 1.0
     seconds = end - begin
-    if seconds <= 0:  # too few for a steady part
-        shares, seconds = [1.0] * len(good), elapsed
-    met = [not slo.missed(sample) for sample in good]
-    misses = [miss(sample, slo) for sample in good]
-    latencies = sorted(sample.latency for sample in good)
-    ttfts = sorted(sample.ttft for sample in good if sample.ttft is not None)
-    tpots = sorted(sample.tpot for sample in good if sample.tpot is not None)
+    count = sum(_within(sample, begin, end) / _pieces(sample) for sample in good)
+    count += sum(_within(sample, begin, end) / max(tokens, len(sample.arrivals)) for sample in given_up)
+    rate = count / seconds if seconds > 0 else 0.0
+    steady = [sample for sample in good if sample.due >= begin] or good
+    fine = sum(not slo.missed(sample) for sample in steady)
+    share = fine / len(steady) if steady else 0.0
+    misses = [miss(sample, slo) for sample in steady]
     return Reading(
-        goodput=round(sum(share for share, fine in zip(shares, met) if fine) / seconds, 4),
-        throughput=round(sum(shares) / seconds, 4),
+        goodput=round(rate * share, 4),
+        throughput=round(rate, 4),
         miss=round(median(misses), 4) if misses and slo else 0.0,
         details={
             "requests": len(samples),
             "failed": len(samples) - len(good),
-            "slo_met": round(sum(met) / len(samples), 4) if samples else 0.0,
-            "output_tokens_per_second": round(
-                sum(share * sample.output_tokens for share, sample in zip(shares, good)) / seconds, 2
-            ),
-            "ttft_p95_s": round(percentile(ttfts, 95), 3) if ttfts else None,
-            "tpot_p50_s": round(percentile(tpots, 50), 4) if tpots else None,
-            "latency_p50_s": round(percentile(latencies, 50), 3) if latencies else None,
-            "latency_p95_s": round(percentile(latencies, 95), 3) if latencies else None,
+            "slo_met": round(share, 4),
+            "output_tokens_per_second": round(rate * median(sample.output_tokens for sample in good), 2)
+            if good
+            else 0.0,
+            "ttft_p95_s": _percentile([sample.ttft for sample in steady], 95, 3),
+            "tpot_p50_s": _percentile([sample.tpot for sample in steady], 50, 4),
+            "latency_p50_s": _percentile([sample.latency for sample in steady], 50, 3),
+            "latency_p95_s": _percentile([sample.latency for sample in steady], 95, 3),
         },
     )
 
@@ -117,17 +127,19 @@ def miss(sample: Sample, slo: Slo) -> float:
     return max((value / limit for limit, value in pairs if limit and value is not None), default=0.0)
 
 
-def _steady(good: Sequence[Sample], slots: int) -> tuple[float, float]:
-    """When the first answer ended, and from when on fewer requests were left than there are slots."""
-    if len(good) <= slots:
-        return 0.0, 0.0
-    return good[0].end, good[len(good) - slots].end
+def _pieces(sample: Sample) -> int:
+    return len(sample.arrivals) or 1
 
 
-def _share(sample: Sample, begin: float, end: float) -> float:
-    """The share of a request's tokens that came between two times."""
-    arrivals = sample.arrivals or (sample.end,)
-    return sum(begin < arrival <= end for arrival in arrivals) / len(arrivals)
+def _within(sample: Sample, begin: float, end: float) -> int:
+    """How many pieces of an answer came between two times; one without pieces came at its end."""
+    arrivals = sample.arrivals if sample.arrivals or sample.failure else (sample.end,)
+    return sum(begin < arrival <= end for arrival in arrivals)
+
+
+def _percentile(values: Sequence[float | None], percent: int, digits: int) -> float | None:
+    known = sorted(value for value in values if value is not None)
+    return round(percentile(known, percent), digits) if known else None
 
 
 def _require_answers(samples: Sequence[Sample]) -> None:

@@ -32,6 +32,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.client import brief,
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 
 TICK_SECONDS = 0.5
+OK = 200
 
 ARRIVALS = ("poisson", "constant")
 MAX_CONCURRENCY = 1000
@@ -177,7 +178,7 @@ class LoadGenerator:
 
     Raises ``Unreachable`` when nobody answers there. ``longest_turn`` is the longest time (s) between two looks at the
     sockets: no time that was measured can be later than the truth by more. ``truncated`` says that the last run was
-    stopped before its load's own end.
+    stopped before its load's own end; ``given_up`` has what had come of the requests that were under way then.
     """
 
     def __init__(self, target: Target) -> None:
@@ -190,6 +191,7 @@ class LoadGenerator:
         self._pace: _Pace
         self.longest_turn = 0.0
         self.truncated = False
+        self.given_up: list[Sample] = []
 
     def __enter__(self) -> LoadGenerator:
         return self
@@ -224,7 +226,7 @@ class LoadGenerator:
         """
         start = turn = clock()
         pace = self._pace = _Pace(load, seed, start)
-        self.longest_turn, self.truncated = 0.0, False
+        self.longest_turn, self.truncated, self.given_up = 0.0, False, []
         samples: list[Sample] = []
         tick = start + TICK_SECONDS
         while True:
@@ -351,8 +353,12 @@ class LoadGenerator:
             self._end(exchange, Failure("timeout", detail))
 
     def _give_up(self) -> None:
-        for connection in list(self._serving):
+        now = clock()
+        for connection, exchange in self._serving.items():
             self._drop(connection)
+            exchange.end = now
+            if exchange.response.status == OK:
+                self.given_up.append(self._sample(exchange))
         self._serving.clear()
 
     def _drop(self, connection: Connection) -> None:
@@ -367,7 +373,7 @@ class LoadGenerator:
 
     def _sample(self, exchange: _Exchange) -> Sample:
         response, failure = exchange.response, exchange.failure
-        if failure is None and response.status == 200:
+        if failure is None and response.status == OK:
             return read_answer(self._target, exchange.pieces, exchange.due, exchange.sent, exchange.end)
         if failure is None:
             text = b"".join(body for _, body in exchange.pieces).decode("utf-8", "replace")

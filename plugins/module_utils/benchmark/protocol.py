@@ -121,7 +121,7 @@ def read_answer(target: Target, pieces: Iterable[Piece], due: float, sent: float
     last: float | None = None  # when the last object that had to come was there
 
     def failed(kind: str, detail: str) -> Sample:
-        return Sample(due, end, failure=Failure(kind, detail), sent=sent)
+        return Sample(due, end, tuple(arrivals), failure=Failure(kind, detail), sent=sent)
 
     try:
         for now, line in _objects(target, pieces):

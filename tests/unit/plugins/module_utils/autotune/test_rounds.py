@@ -5,73 +5,97 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.demand import Demand
-from ansible_collections.llmops.ollama.plugins.module_utils.autotune.rounds import miss, reading
+from ansible_collections.llmops.ollama.plugins.module_utils.autotune.measurement import Reading
+from ansible_collections.llmops.ollama.plugins.module_utils.autotune.rounds import answers_needed, miss, reading
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.prompts import Workload
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.sample import Failure, Sample
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.statistics import NO_SLO, Slo
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 
+CUT = Failure("broken_stream", "the answer ended before it was complete")
 
-def served(count: int, concurrency: int, slots: int, seconds: float, spread: float, seed: int = 1) -> list[Sample]:
-    """A closed loop on a server with slots that serves first come, first served: an answer takes about ``seconds``.
 
-    The first tenth of an answer's time brings no token, then 20 come at equal distances.
+def served(
+    stop: int, concurrency: int, slots: int, seconds: float, spread: float, seed: int = 1
+) -> tuple[list[Sample], list[Sample], float]:
+    """A closed loop on a server that serves first come, first served: an answer takes about ``seconds``.
+
+    The first tenth of an answer's time brings no token, then 20 come at equal distances. It is stopped when ``stop``
+    answers are complete. Returns these, what had come of the others, and when that was.
     """
     draw = random.Random(seed)  # noqa: S311  # a simulation, not a secret
     free, clients = [0.0] * slots, [0.0] * concurrency
     samples = []
-    for _ in range(count):
+    for _ in range(stop + concurrency):
         due, slot = min(clients), min(free)
         begin, takes = max(due, slot), seconds * draw.uniform(1 - spread, 1 + spread)
         end = begin + takes
         free[free.index(slot)] = clients[clients.index(due)] = end
         tokens = tuple(begin + takes * (0.1 + 0.9 * number / 20) for number in range(1, 21))
         samples.append(Sample(due, end, tokens, 20))
-    return samples
+    end = sorted(sample.end for sample in samples)[stop - 1]
+    under_way = [sample for sample in samples if sample.due <= end < sample.end]
+    cut = [
+        replace(sample, end=end, arrivals=tuple(each for each in sample.arrivals if each <= end), failure=CUT)
+        for sample in under_way
+    ]
+    return [sample for sample in samples if sample.end <= end], cut, end
+
+
+def read(slots: int, slo: Slo = NO_SLO, spread: float = 0.0, seed: int = 1, seconds: float = 2.0) -> Reading:
+    demand = Demand(Workload(1), 10, slo)
+    return reading(*served(answers_needed(slots, demand), 10, slots, seconds, spread, seed), slo)
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3, 4, 6, 8, 10])
 @pytest.mark.parametrize("spread", [0.0, 0.2])
 def test_the_rate_does_not_depend_on_how_the_requests_fall(slots: int, spread: float) -> None:
-    rates = []
-    for seed in range(20):
-        samples = served(20, 10, slots, 2.0, spread, seed)
-        rates.append(reading(samples, slots, NO_SLO, max(sample.end for sample in samples)).throughput)
-    # The whole of 20 requests with 8 slots would take three waves, and show 17 % less than the truth.
-    assert sum(rates) / len(rates) == pytest.approx(slots / 2.0, rel=0.04)
+    rates = [read(slots, spread=spread, seed=seed).throughput for seed in range(40)]
+    # Answers that ended in that time would show up to a third more or less than the truth.
+    assert sum(rates) / len(rates) == pytest.approx(slots / 2.0, rel=0.05)
 
 
 def test_goodput_counts_those_that_meet_the_slo() -> None:
-    samples = served(20, 10, 2, 2.0, 0.0)
-    assert reading(samples, 2, NO_SLO, 20.0).goodput == pytest.approx(1.0)
-    assert reading(samples, 2, Slo(latency_s=10.0), 20.0).goodput == pytest.approx(1.0, rel=0.01)
-    strict = reading(samples, 2, Slo(latency_s=8.1), 20.0)
-    assert 0 < strict.goodput < 0.5
-    none = reading(samples, 2, Slo(latency_s=1.0), 20.0)
+    assert read(2).goodput == pytest.approx(1.0)
+    # With 10 clients and 2 slots every request takes 10 s, but those with which it began take less.
+    assert read(2, Slo(latency_s=10.01)).goodput == pytest.approx(1.0, rel=0.02)
+    none = read(2, Slo(latency_s=8.0))
     assert none.goodput == 0.0
-    assert none.throughput == pytest.approx(1.0)
-    assert none.miss == pytest.approx(10.0)
+    assert none.throughput == pytest.approx(1.0, rel=0.02)
+    assert none.miss == pytest.approx(1.25)
 
 
-def test_details_are_of_all_requests() -> None:
+def test_a_round_is_longer_where_an_slo_is_asked_for() -> None:
+    assert [answers_needed(slots, Demand(Workload(1), 10, NO_SLO)) for slots in (1, 2, 8, 10)] == [7, 8, 16, 20]
+    assert [answers_needed(slots, Demand(Workload(1), 10, Slo(1.0))) for slots in (1, 2, 8, 10)] == [16, 16, 18, 20]
+
+
+def test_details_are_of_requests_in_the_steady_part() -> None:
+    samples, given_up, end = served(16, 10, 2, 2.0, 0.0)
     failed = Sample(0.0, 1.0, failure=Failure("http_500", "no"))
-    found = reading([*served(20, 10, 2, 2.0, 0.0), failed], 2, Slo(latency_s=10.0), 20.0)
-    assert found.details["requests"] == 21
+    found = reading([*samples, failed], given_up, end, Slo(latency_s=10.0))
+    assert found.details["requests"] == 17
     assert found.details["failed"] == 1
-    assert found.details["slo_met"] == pytest.approx(20 / 21, abs=0.001)
+    assert found.details["slo_met"] == 1.0
     assert found.details["latency_p95_s"] == 10.0
     assert found.details["tpot_p50_s"] == pytest.approx(0.09)
-    assert found.details["output_tokens_per_second"] == pytest.approx(20.0)
+    assert found.details["output_tokens_per_second"] == pytest.approx(20.0, rel=0.02)
 
 
-def test_too_few_answers_for_a_steady_part() -> None:
-    samples = served(3, 3, 4, 2.0, 0.0)
-    assert reading(samples, 4, NO_SLO, 2.0).throughput == pytest.approx(1.5)
-    empty = reading([], 4, NO_SLO, 2.0)
+def test_too_few_answers_for_a_rate() -> None:
+    empty = reading([], [], 2.0, NO_SLO)
     assert (empty.goodput, empty.throughput, empty.details["ttft_p95_s"]) == (0.0, 0.0, None)
+    [sample] = served(1, 1, 1, 2.0, 0.0)[0]
+    assert reading([sample], [], sample.end, NO_SLO).throughput == 0.0
+
+
+def test_answers_without_pieces_count_at_their_end() -> None:
+    whole = [Sample(0.0, float(second), (), 20) for second in (1, 2, 3, 4)]
+    assert reading(whole, [Sample(4.0, 4.5, failure=CUT)], 5.0, NO_SLO).throughput == pytest.approx(3 / 4)
 
 
 def test_a_miss_is_a_multiple_of_what_was_promised() -> None:
