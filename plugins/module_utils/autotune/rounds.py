@@ -87,7 +87,7 @@ def answers_needed(slots: int, demand: Demand) -> int:
 def reading(samples: Sequence[Sample], given_up: Sequence[Sample], end: float, slo: Slo) -> Reading:
     """What a closed loop measured that was stopped at ``end``, when the requests ``given_up`` were under way.
 
-    The rate is that of the steady part, from the end of the first answer on. A request counts by the share of its tokens
+    The rate is that of the steady part, from the end of the first answer. A request counts by the share of its tokens
     that came in that time, so that it does not matter which requests happen to end in it. What the SLO is compared with
     are requests that were sent in it, for they waited as long as any later one does.
     """
