@@ -233,7 +233,7 @@ def test_upper_case_is_the_same_model_on_the_host(
 
 
 def test_names_that_are_none(registry: FaultyRegistry, run_each: RunEach, subtests: pytest.Subtests) -> None:
-    names = ["a b", "", "small:1;reboot", "../../../etc/passwd", "http://edge/small", "模型:1", "-x:1", "m:" + "1" * 81]
+    names = ["a b", "small:1;reboot", "../../../etc/passwd", "模型:1", "m:" + "1" * 81]
     for name, result in run_each(MODULE, {name: impatient(registry, "whole", name) for name in names}).items():
         with subtests.test(name):
             refused(result, repr(name), "is not a model name")
