@@ -53,7 +53,6 @@ def run_playbook(inventory: Path) -> RunPlaybook:
         command = [str(Path(sys.executable).with_name("ansible-playbook")), playbook, "-i", source or str(inventory)]
         command += ["-e", json.dumps(variables or {}), *arguments]
         environment = dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1")
-        environment.pop("ANSIBLE_FORCE_COLOR", None)  # Molecule's, which would win
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         return done.returncode, " ".join((done.stdout + done.stderr).split())
 
