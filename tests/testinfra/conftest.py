@@ -18,6 +18,9 @@ import yaml
 from module_run import ROOT, ModuleRun, RunEach, StartModule, run_each
 from testinfra.host import Host
 
+# Molecule's. What the tests start is read by them, and this would win over ANSIBLE_NOCOLOR.
+os.environ.pop("ANSIBLE_FORCE_COLOR", None)
+
 # Runs `ansible-playbook` with extra variables; returns the exit code and everything that it printed.
 RunPlaybook = Callable[..., "tuple[int, str]"]
 
