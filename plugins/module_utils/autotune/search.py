@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import mean
 from typing import Callable
 
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.confirmation import (
@@ -359,9 +359,9 @@ class _Search:
         return not self._timed_out
 
     def _cost(self, restarts: int, others: int) -> float:
-        """Seconds that so many measurements are likely to take."""
-        with_restart, without = (self._costs[fresh] or self._costs[not fresh] for fresh in (True, False))
-        return restarts * median(with_restart) + others * median(without)
+        """Seconds that so many measurements may take: as the dearer half of those before them."""
+        with_restart, without = (sorted(self._costs[fresh] or self._costs[not fresh]) for fresh in (True, False))
+        return restarts * mean(with_restart[len(with_restart) // 2 :]) + others * mean(without[len(without) // 2 :])
 
 
 def _size(setting: Setting) -> tuple[float, int, int]:
