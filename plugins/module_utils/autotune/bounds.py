@@ -28,8 +28,9 @@ MAX_PARALLEL = 64
 MAX_BATCH = 16384
 PARALLEL = "OLLAMA_NUM_PARALLEL"
 KV_TYPE = "OLLAMA_KV_CACHE_TYPE"
-# What the tuner makes depend on a setting, beside the number of threads.
-FOLLOWS = (PARALLEL, KV_TYPE, "OLLAMA_FLASH_ATTENTION", "LLAMA_ARG_CACHE_RAM")
+# What the tuner makes depend on a setting, beside the number of threads; and on another type of the cache.
+FOLLOWS = (PARALLEL, "LLAMA_ARG_CACHE_RAM")
+FOLLOWS_TYPE = (KV_TYPE, "OLLAMA_FLASH_ATTENTION")
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,13 @@ class Situation:
 
     def change(self, setting: Setting) -> Change:
         """What makes a setting effective; nothing for the current one."""
-        if setting == self.current():
+        current = self.current()
+        if setting == current:
             return Change()
         environment = self.tuning(setting).environment
-        names = [*FOLLOWS, *([self.engine.threads_variable] if self.engine.threads_variable else [])]
+        names = [*FOLLOWS, *(FOLLOWS_TYPE if setting.kv_type != current.kv_type else ())]
+        if self.engine.threads_variable:
+            names.append(self.engine.threads_variable)
         options: dict[str, Any] = {}
         if not self.engine.threads_variable:
             options["num_thread"] = setting.threads

@@ -49,7 +49,7 @@ class Failed:
     seconds: float = 0.0
 
 
-# Called with a setting and how often it was measured before in this search.
+# Called with a setting and a number: measurements of the same number are of the same requests.
 Measure = Callable[[Setting, int], Union[Reading, Failed]]
 
 

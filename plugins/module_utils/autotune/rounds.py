@@ -49,18 +49,20 @@ class Rounds:
 
     def measure(self, target: Target, slots: int, number: int, watch: Watch) -> Reading:
         """Rounds of the same ``number`` have the same requests. Raises ``Unhealthy`` where too many fail."""
-        demand, start, answers = self._demand, clock(), 0
+        demand, start = self._demand, clock()
+        answers = failed = 0
         enough = answers_needed(slots, demand)
         longest = FIRST_PATIENCE * self._seconds if self._first is None else PATIENCE * self._first
 
         def look(samples: Sequence[Sample]) -> None:
-            nonlocal answers
-            answers = len(samples)
+            nonlocal answers, failed
+            answers, failed = len(samples), sum(sample.failure is not None for sample in samples)
             watch(samples)
 
         def done() -> bool:
             elapsed = clock() - start
-            return (answers >= enough and elapsed >= self._seconds) or elapsed >= longest
+            hopeless = failed >= TOO_MANY_FAILED * answers
+            return (answers >= enough and (elapsed >= self._seconds or hopeless)) or elapsed >= longest
 
         load = Load(concurrency=demand.concurrency, requests=MAX_REQUESTS)
         with LoadGenerator(target) as generator:
@@ -87,9 +89,9 @@ def answers_needed(slots: int, demand: Demand) -> int:
 def reading(samples: Sequence[Sample], given_up: Sequence[Sample], end: float, slo: Slo) -> Reading:
     """What a closed loop measured that was stopped at ``end``, when the requests ``given_up`` were under way.
 
-    The rate is that of the steady part, from the end of the first answer. A request counts by the share of its tokens
-    that came in that time, so that it does not matter which requests happen to end in it. What the SLO is compared with
-    are requests that were sent in it, for they waited as long as any later one does.
+    The rate is that of the steady part, from the end of the first answer on: a request counts by the share of its
+    tokens that came in that time, so that it does not matter which requests happen to end in it. What the SLO is
+    compared with are requests that were sent in it, for they waited as long as any later one does.
     """
     good = sorted((sample for sample in samples if sample.failure is None), key=lambda sample: sample.end)
     begin = good[0].end if good else end
@@ -101,6 +103,7 @@ def reading(samples: Sequence[Sample], given_up: Sequence[Sample], end: float, s
     steady = [sample for sample in good if sample.due >= begin] or good
     fine = sum(not slo.missed(sample) for sample in steady)
     share = fine / len(steady) if steady else 0.0
+    output = median(sample.output_tokens for sample in good) if good else 0.0
     misses = [miss(sample, slo) for sample in steady]
     return Reading(
         goodput=round(rate * share, 4),
@@ -110,9 +113,7 @@ def reading(samples: Sequence[Sample], given_up: Sequence[Sample], end: float, s
             "requests": len(samples),
             "failed": len(samples) - len(good),
             "slo_met": round(share, 4),
-            "output_tokens_per_second": round(rate * median(sample.output_tokens for sample in good), 2)
-            if good
-            else 0.0,
+            "output_tokens_per_second": round(rate * output, 2),
             "ttft_p95_s": _percentile([sample.ttft for sample in steady], 95, 3),
             "tpot_p50_s": _percentile([sample.tpot for sample in steady], 50, 4),
             "latency_p50_s": _percentile([sample.latency for sample in steady], 50, 3),

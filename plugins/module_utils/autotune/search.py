@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import mean
 from typing import Callable
 
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.confirmation import (
@@ -50,6 +50,8 @@ FIRST_READINGS = 2
 # Of a race, as each change of the setting costs a restart.
 READINGS_AT_ONCE = 2
 MAX_READINGS = 16
+# The number of the first round of the confirmation: both settings get the same requests, which neither had before.
+CONFIRMING = 1000
 # Settings that differ by less are equals.
 TIE = 0.005
 # The way up ends after so many doublings in a row of which none brought more than this share.
@@ -128,7 +130,6 @@ class _Search:
     def __init__(self, space: Space, current: Setting, measure: Measure, limits: Limits, watch: Watch) -> None:
         self._space, self._current, self._measure, self._limits, self._watch = space, current, measure, limits, watch
         self._trials: dict[Setting, Trial] = {}
-        self._counts: dict[Setting, int] = {}
         self._spent = 0.0
         self._last: Setting | None = None  # what the server runs with
         self._costs: dict[bool, list[float]] = {True: [], False: []}  # seconds, with a restart before it and without
@@ -237,7 +238,7 @@ class _Search:
             pair: dict[Setting, Reading] = {}
             for setting in order:
                 self._report(setting, f"confirming, round {len(rounds) + 1}")
-                found = self._measured(setting)
+                found = self._measured(setting, CONFIRMING + len(rounds))
                 if isinstance(found, Failed):
                     self._trials[setting] = replace(self._trials[setting], failure=found.reason)
                     return (
@@ -324,8 +325,8 @@ class _Search:
     def _read(self, setting: Setting, phase: str) -> Trial:
         """Measure once more."""
         self._report(setting, phase)
-        found = self._measured(setting)
         trial = self._trials.get(setting, Trial(setting))
+        found = self._measured(setting, len(trial.readings))
         if isinstance(found, Failed):
             trial = replace(trial, failure=found.reason)
         else:
@@ -333,10 +334,8 @@ class _Search:
         self._trials[setting] = trial
         return trial
 
-    def _measured(self, setting: Setting) -> Reading | Failed:
-        count = self._counts.get(setting, 0)
-        self._counts[setting] = count + 1
-        found = self._measure(setting, count)
+    def _measured(self, setting: Setting, number: int) -> Reading | Failed:
+        found = self._measure(setting, number)
         self._spent += found.seconds
         self._costs[setting != self._last].append(found.seconds)
         self._last = setting
@@ -359,9 +358,9 @@ class _Search:
         return not self._timed_out
 
     def _cost(self, restarts: int, others: int) -> float:
-        """Seconds that so many measurements are likely to take."""
-        with_restart, without = (self._costs[fresh] or self._costs[not fresh] for fresh in (True, False))
-        return restarts * median(with_restart) + others * median(without)
+        """Seconds that so many measurements may take: as the dearer half of those before them."""
+        with_restart, without = (sorted(self._costs[fresh] or self._costs[not fresh]) for fresh in (True, False))
+        return restarts * mean(with_restart[len(with_restart) // 2 :]) + others * mean(without[len(without) // 2 :])
 
 
 def _size(setting: Setting) -> tuple[float, int, int]:

@@ -139,17 +139,12 @@ class Trials:
         return found
 
     def _prove(self, setting: Setting, model: str, change: Change) -> None:
-        """The setting has reached the server and the model that it loaded. Raises an ``OllamaError``."""
+        """What is tried has reached the server and the model that it loaded. Raises an ``OllamaError``."""
         subject, host = self._subject, self._host
         wrong = differences(change.environment, read_environ(host.unit(subject.service).main_pid, host.proc))
         if wrong:
             raise Unhealthy(f"The server does not have what is tried: {'; '.join(wrong)}.")
-        threads = setting.threads
-        variables = {"OLLAMA_NUM_PARALLEL": str(setting.parallel), "OLLAMA_KV_CACHE_TYPE": setting.kv_type}
-        if subject.engine.threads_variable in change.environment:
-            variables[str(subject.engine.threads_variable)] = str(threads)
-        by_option = "num_thread" in change.options
-        wanted = Wanted(variables, threads=threads if by_option else None)
+        wanted = Wanted(change.environment, threads=setting.threads if "num_thread" in change.options else None)
         with Client(subject.url, subject.request_timeout) as client:
             for _, check in Model(client, wanted, subject.service, host, model).checks():
                 check()

@@ -121,6 +121,12 @@ def test_what_makes_a_setting_effective() -> None:
         "LLAMA_ARG_THREADS": "2",
     }
     assert change.options == {"num_batch": 256}
+    # The engine may refuse the current type for this model, which is none of the search's business.
+    assert set(host.change(Setting(4, 2)).environment) == {
+        "OLLAMA_NUM_PARALLEL",
+        "LLAMA_ARG_CACHE_RAM",
+        "LLAMA_ARG_THREADS",
+    }
 
 
 def test_the_cache_of_prompts_gives_way_to_slots() -> None:

@@ -107,6 +107,19 @@ def test_a_setting_that_fails_while_it_is_confirmed_is_not_adopted() -> None:
     assert "failed: It was ended for want of memory." in found.verdict
 
 
+def test_a_round_of_the_confirmation_has_the_same_requests_for_both() -> None:
+    numbers: dict[Setting, list[int]] = {}
+
+    def measure(setting: Setting, number: int) -> Reading:
+        numbers.setdefault(setting, []).append(number)
+        return Reading(seen(setting))
+
+    found = search(SPACE, CURRENT, measure)
+    confirmed = {setting: [number for number in each if number >= 1000] for setting, each in numbers.items()}
+    assert confirmed[found.best] == confirmed[CURRENT] == [1000, 1001, 1002, 1003, 1004]
+    assert all(len(set(each)) == len(each) for each in numbers.values())  # never the same again
+
+
 def test_an_slo_that_no_setting_meets_is_approached() -> None:
     def measure(setting: Setting, repeat: int) -> Reading:
         return Reading(0.0, throughput=9.0 / setting.parallel, miss=10 / seen(setting))
