@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 @contextmanager
-def lab(instance: str, inventory: Path | None = None) -> Iterator[Path]:
+def lab(instance: str, inventory: Path | None = None, fleet: str = "default") -> Iterator[Path]:
     """The given inventory, or that of a fleet with substitutes for the official sources, which is gone afterwards."""
     if inventory:
         yield inventory
@@ -28,7 +29,7 @@ def lab(instance: str, inventory: Path | None = None) -> Iterator[Path]:
     command = [sys.executable, "-m", "lab", "--instance", instance]
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "molecule/shared"), "LLMOPS_SOURCES": "substitutes"}
     try:
-        subprocess.run([*command, "up", "--fleet", "default"], env=environment, cwd=CHECKOUT, check=True)
+        subprocess.run([*command, "up", "--fleet", fleet], env=environment, cwd=CHECKOUT, check=True)
         yield CHECKOUT / ".dev/lab" / instance / "inventory.yml"
     finally:
         subprocess.run([*command, "down"], env=environment, cwd=CHECKOUT, check=True)
@@ -50,14 +51,23 @@ class Hosts:
         """Run a playbook of the checkout."""
         run([program("ansible-playbook"), playbook, "-i", str(self.inventory), "-e", json.dumps(variables)])
 
-    def command(self, host: str, module: str, /, **arguments: Any) -> list[str]:
-        """The command line that runs one module on a host."""
-        given = ["-a", json.dumps(arguments)] if arguments else []
-        return [program("ansible"), host, "-i", str(self.inventory), "-m", module, *given]
+    def command(self, host: str, module: str, /, check: bool = False, **arguments: Any) -> list[str]:
+        """The command line that runs one module on a host, or in check mode says what it would do."""
+        options = (["-a", json.dumps(arguments)] if arguments else []) + (["--check"] if check else [])
+        return [program("ansible"), host, "-i", str(self.inventory), "-m", module, *options]
 
     def module(self, host: str, module: str, /, **arguments: Any) -> str:
         """Run one module on a host and return what was printed."""
         return run(self.command(host, module, **arguments))
+
+    def result(self, host: str, module: str, /, check: bool = False, **arguments: Any) -> dict[str, Any]:
+        """Run one module on a host, or see what it would do, and return its result."""
+        printed = run(self.command(host, module, check, **arguments))
+        found = re.search(r"^\S+ \| \S+ => (\{.*)", printed, re.MULTILINE | re.DOTALL)
+        if not found:
+            raise SystemExit(printed)
+        value: dict[str, Any] = json.loads(found[1])
+        return value
 
 
 def program(name: str) -> str:
@@ -67,7 +77,12 @@ def program(name: str) -> str:
 
 def environment() -> dict[str, str]:
     """For Ansible, as ./dev has it."""
-    return {**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    return {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+    }
 
 
 def run(command: list[str]) -> str:

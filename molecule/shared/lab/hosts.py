@@ -29,6 +29,8 @@ DEFAULT = (
 
 FLEETS: dict[str, tuple[Host, ...]] = {
     "default": DEFAULT,
-    # What the scenarios need beside it: a host that an untuned server soon fills.
+    # One server with all that this machine has, for benchmarks.
+    "single": (Host("ollama1", "12", ("ollama",)), Host("edge", "12", ("gateway",), gateway=True, mirror=True)),
+    # What the scenarios need beside the default: a host that an untuned server soon fills.
     "molecule": (*DEFAULT, Host("small", "12", ("limited",), memory="704m")),
 }

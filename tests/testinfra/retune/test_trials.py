@@ -1,28 +1,18 @@
 # Copyright (c) 2026, llmops.ollama contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Whatever ends a search, the host runs with its previous settings afterwards.
-
-Needs a converged fleet: ``./dev exec pytest tests/testinfra/autotune --ansible-inventory INVENTORY``.
-"""
+"""Whatever ends a search, the host runs with its previous settings afterwards."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from module_run import ModuleRun, StartModule
 from testinfra.host import Host
 
 testinfra_hosts = ["ansible://ollama1"]
 
-ROOT = Path(__file__).resolve().parents[3]
-NAME = "ollama1"
 TRIAL = "/run/systemd/system/ollama.service.d/90-llmops-trial.conf"
 GUARD = "llmops-autotune-ollama.service"
 LOCK = "/run/llmops-autotune-ollama.lock"
@@ -45,7 +35,7 @@ TRYING = (
     f" grep -qs OLLAMA_NUM_PARALLEL=2 /proc/$pid/environ && test -e {TRIAL} && exit 0; sleep 0.2; done; exit 1"
 )
 
-Start = Callable[..., "subprocess.Popen[str]"]
+Start = Callable[..., ModuleRun]
 
 
 def settings(host: Host) -> list[str]:
@@ -54,33 +44,17 @@ def settings(host: Host) -> list[str]:
     return sorted(line for line in environment.splitlines() if line.startswith(("OLLAMA_", "LLAMA_")))
 
 
-def outcome(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """The module's result as Ansible prints it."""
-    output, errors = process.communicate(timeout=1300)
-    assert "Traceback" not in output + errors
-    return printed(output)
+@pytest.fixture
+def start(start_module: StartModule, model: str) -> Start:
+    """Starts a small search on the host, with further arguments and options of ansible."""
+    return lambda *options, **arguments: start_module(
+        "llmops.ollama.autotune", {"model": model, **SMALL, **arguments}, *options
+    )
 
 
-def printed(output: str) -> dict[str, Any]:
-    """The one host's result; ``failed`` is always in it."""
-    found = re.search(rf"^{NAME} \| (\S+) => (\{{.*)", output, re.MULTILINE | re.DOTALL)
-    assert found, output
-    return {"failed": found[1] == "FAILED!", **json.loads(found[2])}
-
-
-@pytest.fixture(scope="module")
-def start(inventory: Path, model: str) -> Start:
-    """Starts a search on the host as a person would, in the background."""
-
-    def run(check: bool = False, **arguments: Any) -> subprocess.Popen[str]:
-        given = json.dumps({"model": model, **SMALL, **arguments})
-        command = [str(Path(sys.executable).with_name("ansible")), NAME, "-i", str(inventory), "-b"]
-        command += ["-m", "llmops.ollama.autotune", "-a", given, *(["--check"] if check else [])]
-        environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
-        environment |= {"ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_DISPLAY_FAILED_STDERR": "false"}
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=-1, stderr=-1, text=True)
-
-    return run
+def outcome(run: ModuleRun) -> dict[str, Any]:
+    """What the module returned. The time is for machines that have other things to do."""
+    return run.result(1300)
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +71,7 @@ def as_before(host: Host) -> Iterator[None]:
 
 def test_check_mode_touches_nothing(host: Host, start: Start) -> None:
     before = host.check_output("systemctl show ollama -p MainPID")
-    result = outcome(start(check=True))
+    result = outcome(start("--check"))
     assert result["plan"]["space"]["parallel"] == [1, 2]
     assert result["plan"]["current"] == {"parallel": 1, "threads": 1, "kv_type": "f16", "batch": None}
     assert [each["parallel"] for each in result["plan"]["first"]] == [1, 2]
@@ -124,15 +98,15 @@ def test_a_mistake_is_named(start: Start, arguments: dict[str, Any], words: tupl
 
 @pytest.mark.parametrize("kind", ["KILL", "TERM"])
 def test_a_module_that_is_killed(host: Host, start: Start, kind: str) -> None:
-    process = start()
+    run = start()
     host.check_output(TRYING)
     host.check_output(f"kill -{kind} $(cat {LOCK})")
     if kind == "TERM":
-        message = outcome(process)["msg"]
+        message = outcome(run)["msg"]
         assert message.startswith("Interrupted by SIGTERM.")
         assert "The previous files are back and the service runs as before." in message
     else:
-        process.kill()
+        run.stop()
     host.check_output(f"for try in $(seq 300); do systemctl is-active -q {GUARD} || exit 0; sleep 0.2; done; exit 1")
 
 
@@ -147,10 +121,10 @@ def test_a_second_search_is_refused(host: Host, start: Start) -> None:
 
 
 def test_a_server_that_is_killed_once_does_not_count(host: Host, start: Start) -> None:
-    process = start()
+    run = start()
     host.check_output(TRYING)
     host.check_output("kill -9 $(systemctl show -p MainPID --value ollama)")
-    trials = outcome(process)["autotune"]["evidence"]["trials"]
+    trials = outcome(run)["autotune"]["evidence"]["trials"]
     assert [trial["failure"] for trial in trials] == ["", ""]
 
 
@@ -168,7 +142,9 @@ def test_a_setting_with_which_the_service_does_not_start(host: Host, start: Star
     assert result["adopted"] == result["current"]
 
 
-def test_a_kept_result_is_what_the_tuner_recommends(host: Host, start: Start, inventory: Path, model: str) -> None:
+def test_a_kept_result_is_what_the_tuner_recommends(
+    host: Host, start: Start, start_module: StartModule, model: str
+) -> None:
     try:
         result = outcome(start(apply=True))
         assert (result["changed"], result["fact"]) == (True, FACT)
@@ -179,13 +155,8 @@ def test_a_kept_result_is_what_the_tuner_recommends(host: Host, start: Start, in
         assert again["autotune"] == result["autotune"]
 
         def tuner() -> dict[str, Any]:
-            command = [str(Path(sys.executable).with_name("ansible")), NAME, "-i", str(inventory), "-b"]
-            given = json.dumps({"models": [model], "engine_version": "0.34.0"})
-            command += ["-m", "llmops.ollama.tuning_facts", "-a", given]
-            environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
-            environment |= {"ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
-            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-            facts: dict[str, Any] = printed(done.stdout)["ansible_facts"]
+            given = {"models": [model], "engine_version": "0.34.0"}
+            facts: dict[str, Any] = start_module("llmops.ollama.tuning_facts", given).result()["ansible_facts"]
             return dict(facts["ollama_tuning"])
 
         facts = tuner()
