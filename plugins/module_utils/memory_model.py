@@ -19,6 +19,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.engine import Engine
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 from ansible_collections.llmops.ollama.plugins.module_utils.gguf import BLOCKS
 from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import Layer, ModelShape
+from ansible_collections.llmops.ollama.plugins.module_utils.packing import UNPACKED, Packing
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -147,7 +148,7 @@ class Load:
     """A model, and how it is loaded. ``context`` is per slot, in tokens; ``batch`` None is the engine's choice.
 
     ``prompt_cache_mib`` is LLAMA_ARG_CACHE_RAM: None is the engine's default, 0 is none, -1 is no limit.
-    ``tokens`` bounds what all slots hold together; None: every slot may be full.
+    ``tokens`` bounds what all slots hold together; None: every slot may be full. ``packing`` is the processor's.
     """
 
     shape: ModelShape
@@ -157,6 +158,7 @@ class Load:
     batch: int | None = None
     prompt_cache_mib: int | None = None
     tokens: int | None = None
+    packing: Packing = UNPACKED
 
     def __post_init__(self) -> None:
         for name in ("parallel", "context"):
@@ -172,7 +174,8 @@ class Load:
 class ModelMemory:
     """One loaded model. Bytes.
 
-    weights: all tensors, and the embeddings a second time where the engine loads them for the output as well.
+    weights: all tensors, and the embeddings a second time where the engine loads them for the output as well; with
+    what packing them for the processor takes.
     kv_full, kv_window: cache of the layers with full attention, and of those with a sliding window.
     recurrent: state of layers without attention.  compute: the graph's buffers.  output: logits of all slots.
     runtime: the runner process and the server's share.
@@ -252,8 +255,12 @@ def predict_model(load: Load, engine: Engine) -> ModelMemory:
         full_mask, window_mask = (min(cells, _pad(load.tokens)) for cells in (full_mask, window_mask))
     mask_cells = (full_mask if shape.full_layers else 0) + (window_mask if shape.window_layers else 0)
     server_share = replace(runtime.server, base=0)
+    if own_engine:
+        more_weights = shape.embedding_bytes if shape.tied else 0
+    else:
+        more_weights = load.packing.extra_bytes(shape) if engine.runs_llama_server else 0
     return ModelMemory(
-        weights=shape.weight_bytes + (shape.embedding_bytes if own_engine and shape.tied else 0),
+        weights=shape.weight_bytes + more_weights,
         kv_full=_cache(shape.full_layers, full_cells, kv_type) if caches else 0,
         kv_window=_cache(shape.window_layers, window_cells, kv_type) if caches else 0,
         recurrent=shape.recurrent_bytes * slots,

@@ -26,6 +26,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import 
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Model
 from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import ModelShape
+from ansible_collections.llmops.ollama.plugins.module_utils.packing import UNPACKED, Packing
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy, Quantization
 
 # Quantizations below eight bits keep the embeddings, which small models mostly consist of, in about so many bits.
@@ -172,10 +173,14 @@ class _Need:
 
 
 class Planner:
-    """Plans for one host and the models that it shall serve."""
+    """Plans for one host and the models that it shall serve; ``packing`` is that of its processor."""
 
-    def __init__(self, workload: Workload, engine: Engine, budget: Budget, policy: Policy) -> None:
+    def __init__(
+        self, workload: Workload, engine: Engine, budget: Budget, policy: Policy, packing: Packing = UNPACKED
+    ) -> None:
         self._workload, self._engine, self._budget, self._policy = workload, engine, budget, policy
+        # Weights on a GPU are as they are in the file.
+        self._packing = UNPACKED if budget.gpu else packing
 
     def plan(self, levers: Levers, tuned: Mapping[str, int] | None = None) -> MemoryPlan:
         """The first configuration on the way down that fits, or the last one.
@@ -209,7 +214,15 @@ class Planner:
     def _need(self, at: Configuration) -> _Need:
         cache = at.prompt_cache_mib if self._engine.prompt_cache_variable else None
         loads = [
-            Load(model.shape, at.parallel, model.context or at.context, at.kv_type, model.batch, cache)
+            Load(
+                model.shape,
+                at.parallel,
+                model.context or at.context,
+                at.kv_type,
+                model.batch,
+                cache,
+                packing=self._packing,
+            )
             for model in self._workload.models
         ]
         memories = []
@@ -307,14 +320,23 @@ class Planner:
         )
 
 
-def calibrations(log: str, models: Sequence[Model], engine: Engine) -> dict[str, Calibration]:
+def calibrations(
+    log: str, models: Sequence[Model], engine: Engine, packing: Packing = UNPACKED
+) -> dict[str, Calibration]:
     """Factors from the last load in a server's log, by the name of the weights; none where it is of no such model."""
     parts = last_load(log)
     if not parts or not parts.parallel or not parts.context or parts.llama_server != engine.runs_llama_server:
         return {}
     for model in models:
         if model.blob and model.blob == parts.blob:
-            load = Load(model.shape, parts.parallel, parts.context, parts.kv_type or "f16", parts.batch)
+            load = Load(
+                model.shape,
+                parts.parallel,
+                parts.context,
+                parts.kv_type or "f16",
+                parts.batch,
+                packing=packing,
+            )
             return {model.blob: Calibration.of(predict([load], engine).models[0], parts)}
     return {}
 

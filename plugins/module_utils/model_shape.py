@@ -7,13 +7,14 @@ Source: the loaders of llama.cpp (src/llama-model.cpp, src/llama-hparams.cpp) an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
-from ansible_collections.llmops.ollama.plugins.module_utils.gguf import BLOCKS, Header, Tensor
+from ansible_collections.llmops.ollama.plugins.module_utils.gguf import Header, Tensor, tensor_bytes
 
 # Families that the server loads with one slot, whatever OLLAMA_NUM_PARALLEL says. Source: server/sched.go.
 SINGLE_SLOT_FAMILIES = frozenset(
@@ -52,6 +53,9 @@ ATTENTION_INTERVALS: dict[str, int] = {"qwen3next": 4, "qwen35": 4, "qwen35moe":
 # Architectures whose last layers use the keys and values of earlier ones: how many have their own.
 OWN_KV_LAYERS: dict[str, int] = {"gemma3n": 20}
 
+# Tensors from which rows are taken.
+_LOOKED_UP = re.compile(r"token_embd|position_embd|token_types")
+
 _SINGLE_PRECISION = 4  # bytes; recurrent states are kept in it
 
 
@@ -69,6 +73,7 @@ class ModelShape:
     """The sizes from which a model's memory follows. Bytes where the name says so, otherwise elements or a count.
 
     ``vocabulary`` and ``merges`` count the tokenizer's entries; ``tied`` says that input and output share a matrix.
+    ``matrices`` has the bytes of all that is multiplied with, by the type in which it is stored.
     """
 
     architecture: str
@@ -89,6 +94,8 @@ class ModelShape:
     is_embedding: bool = False
     family: str = ""
     parameters: int = 0  # elements of all tensors; 0 where they are not known
+    embedding_type: str = ""
+    matrices: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def single_slot(self) -> bool:
@@ -183,6 +190,7 @@ def _shape(
         )
     by_name = {tensor.name: tensor for tensor in tensors}
     embeddings = by_name.get("token_embd.weight")
+    embedding_type = embeddings.type.upper() if embeddings else _likely_embedding_type(quantization)
     vocabulary = (
         embeddings.shape[-1]
         if embeddings and len(embeddings.shape) == 2
@@ -203,13 +211,15 @@ def _shape(
         window=keys.number("attention.sliding_window"),
         trained_context=keys.number("context_length"),
         weight_bytes=sum(tensor.bytes for tensor in tensors) or size,
-        embedding_bytes=embeddings.bytes if embeddings else _estimated_embedding(vocabulary, embedding, quantization),
+        embedding_bytes=embeddings.bytes if embeddings else tensor_bytes((embedding, vocabulary), embedding_type),
         tied="output.weight" not in by_name if tensors else True,
         quantization=quantization,
         recurrent_bytes=_recurrent_bytes(keys, count),
         is_embedding=keys.get("pooling_type") is not None,
         family=family,
         parameters=sum(prod(tensor.shape) for tensor in tensors) or keys.parameter_count,
+        embedding_type=embedding_type,
+        matrices=_matrices(tensors),
     )
 
 
@@ -269,7 +279,16 @@ def _recurrent_bytes(keys: _Keys, count: int) -> int:
     return recurrent * elements * _SINGLE_PRECISION
 
 
-def _estimated_embedding(vocabulary: int, embedding: int, quantization: str) -> int:
-    """Bytes of the embeddings where nothing tells: 4-bit and smaller mixes keep them in 6 or 8 bits."""
-    items, size = BLOCKS["F16" if quantization.upper() in ("F16", "F32", "BF16") else "Q8_0"]
-    return vocabulary * embedding * size // items
+def _likely_embedding_type(quantization: str) -> str:
+    """How the embeddings are stored where nothing tells: 4-bit and smaller mixes keep them in 6 or 8 bits."""
+    return "F16" if quantization.upper() in ("F16", "F32", "BF16") else "Q8_0"
+
+
+def _matrices(tensors: Sequence[Tensor]) -> dict[str, int]:
+    """Bytes of what is multiplied with, by type; not what is looked up, nor a mixture's experts."""
+    found: dict[str, int] = {}
+    for tensor in tensors:
+        if len(tensor.shape) == 2 and not _LOOKED_UP.search(tensor.name):
+            kind = tensor.type.upper()
+            found[kind] = found.get(kind, 0) + tensor.bytes
+    return found

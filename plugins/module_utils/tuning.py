@@ -37,6 +37,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import (
     Workload,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import ModelShape
+from ansible_collections.llmops.ollama.plugins.module_utils.packing import Packing
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import PROFILES, REQUEST_TIMEOUT, Policy, Row
 
 Value = Union[int, str]
@@ -257,7 +258,8 @@ def plan_memory(
     row = _row(hardware, policy, intent)
     budget = Budget.of(hardware, policy, intent.num_gpu != 0, _megabytes(tuned.get("MemoryHigh", "")))
     levers = _levers(hardware, policy, intent.environment, row, workload, budget, measured)
-    return Planner(workload, intent.engine, budget, policy).plan(levers, _tuned_numbers(tuned))
+    planner = Planner(workload, intent.engine, budget, policy, Packing.of(hardware.cpu_features))
+    return planner.plan(levers, _tuned_numbers(tuned))
 
 
 def _row(hardware: Hardware, policy: Policy, intent: Intent) -> Row:

@@ -268,6 +268,7 @@ ansible_facts:
             memory_mb: 64000
             memory_available_mb: 60000
             memory_limit_mb: null
+            cpu_features: [avx2, avx512]
             gpus: []
         warnings:
           description: What a person should look at. They are also shown as warnings of the task.
@@ -297,6 +298,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.model_definition imp
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Lookup, Model, Remote
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import DEFAULT_REGISTRY, ModelName
 from ansible_collections.llmops.ollama.plugins.module_utils.model_store import free_bytes, missing_bytes
+from ansible_collections.llmops.ollama.plugins.module_utils.packing import Packing
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import REQUEST_TIMEOUT, Policy
 from ansible_collections.llmops.ollama.plugins.module_utils.runner import descendants, started
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Systemd
@@ -350,7 +352,7 @@ def execute(module: AnsibleModule) -> Result:
     server = BareClient(options["url"], options["timeout"])
     found = resolve(declared, Lookup(server, Ask(options) if find_spec("requests") else None), host)
     log = load_log() if here and found.models else ""
-    known = calibrations(log, found.models, intent.engine)
+    known = calibrations(log, found.models, intent.engine, Packing.of(hardware.cpu_features))
     workload = Workload(found.models, known, unknown=len(declared) - len(found.models))
     weights = {str(each.name): "" for each in found.definitions}
     weights.update({model.name: model.blob for model in found.models})

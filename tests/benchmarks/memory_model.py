@@ -47,6 +47,7 @@ sys.path[:0] = [str(CHECKOUT / ".collections"), str(Path(__file__).parent)]
 # ruff: noqa: E402  # the collection is imported from the checkout
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import Engine
 from ansible_collections.llmops.ollama.plugins.module_utils.gguf import read_header
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import (
     MIB,
     Load,
@@ -55,6 +56,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import 
     prompt_state,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import ModelShape, from_header
+from ansible_collections.llmops.ollama.plugins.module_utils.packing import Packing
 
 REQUIREMENTS = CHECKOUT / "requirements" / "benchmarks.txt"
 ENGINES = ("0.34.0", "0.24.0")
@@ -294,8 +296,10 @@ def compare(row: Configuration, seen: Measurement, shapes: dict[str, ModelShape]
     """A line of the table, and whether the prediction holds."""
     engine = Engine.parse(row.engine)
     first, *others = row.models
-    loads = [Load(shapes[first], row.parallel, row.context, row.kv_type, None, row.prompt_cache_mib, seen.tokens)]
-    loads += [Load(shapes[name], row.parallel, row.context, row.kv_type, None, 0, 512) for name in others]
+    given = (row.parallel, row.context, row.kv_type, None)
+    packing = Packing.of(probe().cpu_features)
+    loads = [Load(shapes[first], *given, row.prompt_cache_mib, seen.tokens, packing)]
+    loads += [Load(shapes[name], *given, 0, 512, packing) for name in others]
     predicted = predict(loads, engine).peak
     measured = seen.server + seen.runners
     ratio = predicted / measured

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import FEATURES
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, cpu_list
 
 CPU = "/sys/devices/system/cpu"
@@ -21,6 +22,7 @@ class Topology:
     sockets: int
     numa_nodes: int
     model: str
+    features: tuple[str, ...] = ()
 
     @property
     def online(self) -> frozenset[int]:
@@ -49,6 +51,7 @@ def read_topology(files: Files) -> Topology:
         sockets=len(sockets),
         numa_nodes=max(1, len(cpu_list(files.read("/sys/devices/system/node/online")))),
         model=info.get("model name") or info.get("Model") or files.read("/proc/device-tree/model"),
+        features=_features(info),
     )
 
 
@@ -72,6 +75,12 @@ def _performance(files: Files, online: frozenset[int]) -> frozenset[int]:
         return fast
     capacity = {cpu: files.integer(f"{CPU}/cpu{cpu}/cpu_capacity") or 0 for cpu in online}
     return frozenset(cpu for cpu in online if 2 * capacity[cpu] >= max(capacity.values()))
+
+
+def _features(info: dict[str, str]) -> tuple[str, ...]:
+    """The instruction sets of ``FEATURES`` that all of their flags are there for, on x86 and on Arm."""
+    flags = {*info.get("flags", "").split(), *info.get("Features", "").split()}
+    return tuple(name for name, needed in FEATURES.items() if flags.issuperset(needed))
 
 
 def _cpuinfo(files: Files) -> dict[str, str]:

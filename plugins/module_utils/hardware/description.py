@@ -23,6 +23,14 @@ MAX_MEMORY_MB = 64 << 20  # 64 TiB
 MIN_MEMORY_MB = 256
 MAX_GPUS = 64
 
+# Instruction sets for which engines lay out weights anew, with the flags of /proc/cpuinfo that each needs.
+FEATURES: dict[str, tuple[str, ...]] = {
+    "avx2": ("avx2",),
+    "avx512": ("avx512f",),
+    "amx": ("amx_tile", "amx_int8", "avx512_vnni", "avx512_bf16"),
+    "dotprod": ("asimddp",),
+}
+
 # Allowed range of each number.
 RANGES: dict[str, tuple[float, float]] = {
     "cpu_cores": (1, MAX_CPUS),
@@ -93,6 +101,7 @@ class Hardware:
     gpus: tuple[Gpu, ...] = ()
     architecture: str = ""
     cpu_model: str = ""
+    cpu_features: tuple[str, ...] = ()  # those of FEATURES
     virtualization: str = "none"
 
     @property
@@ -115,7 +124,11 @@ class Hardware:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for Ansible."""
-        return dict(dataclasses.asdict(self), gpus=[dataclasses.asdict(gpu) for gpu in self.gpus])
+        lists = {
+            "gpus": [dataclasses.asdict(gpu) for gpu in self.gpus],
+            "cpu_features": list(self.cpu_features),
+        }
+        return {**dataclasses.asdict(self), **lists}
 
     @classmethod
     def describe(cls, values: Mapping[str, Any]) -> Hardware:
@@ -149,6 +162,8 @@ class Hardware:
 def _value(key: str, value: Any) -> Any:
     if key == "gpus":
         return _gpus(value)
+    if key == "cpu_features":
+        return _features(value)
     if key in RANGES:
         return _number(f"hardware: {key}", value, RANGES[key], whole=key != "cpu_quota")
     return str(value)
@@ -170,6 +185,16 @@ def _number(name: str, value: Any, allowed: tuple[float, float], whole: bool = T
             f"{name} is {value!r}.", f"It must be {kind} from {allowed[0]:g} to {allowed[1]:.0f}.", key=name
         )
     return int(number) if whole else number
+
+
+def _features(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or not set(map(str, value)) <= set(FEATURES):
+        raise InvalidInput(
+            f"hardware: cpu_features is {value!r}.",
+            f"It must be a list of some of {', '.join(FEATURES)}; [] for none.",
+            key="cpu_features",
+        )
+    return tuple(map(str, value))
 
 
 def _gpus(value: Any) -> tuple[Gpu, ...]:

@@ -73,6 +73,7 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
         gpus=read_gpus(files, memory.total // MIB, run),
         architecture=platform.machine() if root == "/" else "",
         cpu_model=topology.model,
+        cpu_features=topology.features,
         virtualization=read_virtualization(files),
     )
 

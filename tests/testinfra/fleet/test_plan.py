@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from conftest import RunPlaybook
 from testinfra.host import Host
@@ -17,7 +18,9 @@ def test_a_plan_changes_nothing_and_shows_the_memory(run_playbook: RunPlaybook) 
     assert code == 0, output
     assert "memory in the worst case:" in output
     assert output.count("changed=0") == output.count("changed="), output
-    assert "3072 MiB 1266 MiB yes" in output
+    # How much more some processors need for the same weights: docs/memory-model.md.
+    (planned,) = re.findall(r" 3072 MiB (\d+) MiB yes", output)
+    assert 1250 <= int(planned) <= 1500
     assert "MiB, with sizes from the log of its last load" in output
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from lab import cache, debian, engine, fleet, inventory, sources
 from lab.errors import LabError
-from lab.hosts import FLEETS
+from lab.hosts import FLEETS, small_memory
 from lab.sources import Sources
 from lab.steps import Steps, run
 from rich.console import Console
@@ -258,3 +258,16 @@ def test_a_failed_command_shows_what_it_printed() -> None:
     with pytest.raises(LabError, match="missing"):
         run(["no-such-command-anywhere"])
     assert run(["cat"], stdin="text") == "text"
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "memory"),
+    [
+        ("processor : 0\nflags : fpu avx2 avx512f\n", "704m"),
+        ("processor : 0\nflags\t\t: fpu avx512f amx_tile amx_int8\n", "896m"),
+        ("processor : 0\nFeatures : fp asimd asimddp\n", "896m"),
+        ("processor : 0\nmodel name : amx_int8\n", "704m"),
+    ],
+)
+def test_the_small_host_has_room_for_the_model_as_it_is_here(cpuinfo: str, memory: str) -> None:
+    assert small_memory(cpuinfo) == memory

@@ -260,6 +260,7 @@ GOOD = {"cpu_cores": 8, "memory_mb": 32768}
         ({"physical_cores": 9}, ["physical_cores (9) is larger than cpu_cores (8)"]),
         ({"usable_cores": 6, "usable_cpus": 4}, ["usable_cores (6) is larger than usable_cpus (4)"]),
         ({"gpus": 2}, ["gpus is 2", "list"]),
+        ({"cpu_features": ["sse9"]}, ["cpu_features is ['sse9']", "avx2, avx512, amx, dotprod"]),
         ({"gpus": ["rtx"]}, ["gpus[0]", "vendor"]),
         ({"gpus": [{"vendor": "nvidia", "vram": 8}]}, ["gpus[0]", "memory_mb"]),
         ({"gpus": [{"vendor": "3dfx"}]}, ["gpus[0]: vendor is '3dfx'", "nvidia, amd, intel"]),
