@@ -94,7 +94,7 @@ options:
       threads:
         description:
           - Numbers of threads. By default all up to the number of cores, or steps around the computed number where
-            there are more than 4.
+            there are more than 4. Those above the number of CPUs that a host may use are left out.
         type: list
         elements: int
       kv_types:

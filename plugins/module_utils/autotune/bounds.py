@@ -19,7 +19,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.autotune.setting imp
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.trial import Change
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import VARIABLES, Engine
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import MAX_CPUS, Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import Workload
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy
 from ansible_collections.llmops.ollama.plugins.module_utils.tuning import Intent, Tuning, recommend
@@ -104,7 +104,7 @@ class Situation:
         current = self.current()
         explicit = self.intent.environment
         hardware = self.hardware
-        threads = values("threads", wish.threads, hardware.usable_cpus) if wish.threads else None
+        threads = self._threads(wish.threads) if wish.threads else None
         at_start = recommend(hardware, self.policy, self.intent, self.workload)
         computed = next(int(each.value) for each in at_start.recommendations if each.key == "threads")
         most = min(*values("max_parallel", [wish.max_parallel], MAX_PARALLEL), concurrency)
@@ -131,6 +131,19 @@ class Situation:
             tuple(dict.fromkeys((current.batch, *batches))),
             {kv_type: self._most(parallel, current, kv_type) for kv_type in kv_types},
         ).check()
+
+    def _threads(self, wanted: Sequence[int]) -> tuple[int, ...]:
+        """Those that this host has CPUs for: the same wish is for hosts of many sizes."""
+        cpus = self.hardware.usable_cpus
+        given = values("threads", wanted, MAX_CPUS)
+        found = tuple(each for each in given if each <= cpus)
+        if not found:
+            raise InvalidInput(
+                f"space: threads has {min(given)}, but this host may use {cpus} CPUs only.",
+                "Give a smaller number, too.",
+                key="threads",
+            )
+        return found
 
     def _most(self, parallel: Sequence[int], current: Setting, kv_type: str) -> int:
         """The most of these requests at once for which nothing else has to give way but the cache of prompts."""

@@ -118,7 +118,8 @@ def reason(found: Found, demand: Demand, date: str) -> str:
         rate = "no request within the SLO, but nearest to it,"
     text = f"Measured on {date[:10]}: {rate} with {demand.concurrency} at a time"
     if not found.changed:
-        return f"{text}; none of the other {len(found.trials) - 1} settings was better for certain."
+        others = len(found.trials) - 1
+        return f"{text}; none of the other {others} settings was better for certain." if others else f"{text}."
     if found.gain is None:
         return f"{text}; {found.current} failed."
     gain = found.gain

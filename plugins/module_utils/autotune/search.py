@@ -219,7 +219,12 @@ class _Search:
         if best == self._current:
             short = " in the time there was" if self._timed_out else ""
             tried = len(self._trials) - 1
-            return rounds, None, False, f"None of the other {tried} settings was better than the current one{short}."
+            verdict = (
+                f"None of the other {tried} settings was better than the current one{short}."
+                if tried
+                else "There was nothing else that may be tried."
+            )
+            return rounds, None, False, verdict
         if self._trials[self._current].failure:
             return rounds, None, True, f"The current setting cannot be used: {self._trials[self._current].failure}"
         least = self._limits.min_gain

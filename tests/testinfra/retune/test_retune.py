@@ -33,9 +33,9 @@ THREADS = 2
 SMALL: dict[str, Any] = {
     "retune_concurrency": 2,
     "retune_requests": 6,
-    "retune_max_tokens": 8,
+    "retune_max_tokens": 4,
     "retune_space": {"parallel": [1], "threads": [1, THREADS]},
-    "retune_max_minutes": 3,
+    "retune_max_minutes": 2,
     "retune_force": True,
 }
 
@@ -46,13 +46,13 @@ class State:
 
     pid: str
     threads: str
-    fact: str
+    fact: dict[str, Any]
 
     @classmethod
     def of(cls, host: Host) -> State:
         pid = host.check_output("systemctl show -p MainPID --value ollama")
         threads = host.check_output(f"tr '\\0' '\\n' < /proc/{pid}/environ | sed -n 's/^LLAMA_ARG_THREADS=//p'")
-        return cls(pid, threads, host.check_output(f"cat {FACT} 2> /dev/null || true"))
+        return cls(pid, threads, json.loads(host.check_output(f"cat {FACT} 2> /dev/null || echo {{}}")))
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def badly_set(
     assert not ModuleRun(inventory, CANARY, "llmops.ollama.autotune", given).result(600)["failed"]
     fact = json.loads(host.check_output(f"cat {FACT}"))
     fact["measured"]["threads"] = THREADS
-    host.check_output(f"printf %s %s > {FACT}", json.dumps(fact))
+    host.check_output("echo %s > %s", json.dumps(fact), FACT)
     code, output = run_playbook("--limit", CANARY)
     assert code == 0, output
     assert State.of(host).threads == str(THREADS)
@@ -123,10 +123,10 @@ def test_a_host_that_got_worse_is_set_back_and_the_roll_out_stops(
 ) -> None:
     before, untouched, servers = State.of(canary), State.of(other), host.file(SERVERS).content_string
     # What nothing can reach stands for a measurement that is worse.
-    given = {**SMALL, "retune_assert": {"min_gain": 1000}, "report_path": str(tmp_path / "report")}
+    given = {**SMALL, "retune_min_gain": 1000, "report_path": str(tmp_path / "report")}
     code, output = run_playbook(playbook=PLAYBOOK, variables=given)
     assert code != 0
-    assert "ollama1 is set back: " in output
+    assert "ollama1 is set back: requests_per_second is " in output
     assert "The roll-out stops here. Set back: ollama1." in output
     after = State.of(canary)
     assert (after.threads, after.fact) == (before.threads, before.fact)
@@ -143,7 +143,7 @@ def test_a_server_that_does_not_come_up_is_set_back(
     before, untouched, servers = State.of(canary), State.of(other), host.file(SERVERS).content_string
     # Trials come up, for they are not in that file; what is adopted does not.
     content = f"[Service]\nExecStartPre=/usr/bin/grep -q LLAMA_ARG_THREADS={THREADS} {TUNING}\n"
-    canary.check_output("printf %s %s > %s && systemctl daemon-reload", "%s", content, BROKEN)
+    canary.check_output("echo %s > %s && systemctl daemon-reload", content, BROKEN)
     try:
         code, output = run_playbook(playbook=PLAYBOOK, variables=SMALL)
     finally:
@@ -154,6 +154,20 @@ def test_a_server_that_does_not_come_up_is_set_back(
     assert (after.threads, after.fact) == (before.threads, before.fact)
     assert State.of(other) == untouched
     assert host.file(SERVERS).content_string == servers
+
+
+def test_a_better_setting_is_adopted(host: Host, canary: Host, other: Host, run_playbook: RunPlaybook) -> None:
+    before = State.of(canary)
+    code, output = run_playbook(playbook=PLAYBOOK, variables=SMALL)
+    assert code == 0, output
+    after = State.of(canary)
+    assert (before.threads, after.threads) == (str(THREADS), "1")
+    assert after.fact["measured"]["threads"] == State.of(other).fact["measured"]["threads"] == 1
+    assert after.fact["evidence"]["gain"]["lower"] > 0.05
+    # Both came back, each with the share that it was measured to deserve.
+    servers = host.file(SERVERS).content_string
+    assert servers.count("requests_per_second=") == 2
+    assert " down" not in servers
 
 
 class Traffic:
@@ -187,17 +201,17 @@ class Traffic:
 def test_clients_lose_no_request(
     host: Host, canary: Host, other: Host, gateway_url: str, model: str, run_playbook: RunPlaybook, tmp_path: Path
 ) -> None:
+    before = (State.of(canary).pid, State.of(other).pid)
+    space = {"parallel": [1, 2], "threads": [1]}
+    # Whether they become better does not matter here.
+    given = {**SMALL, "retune_space": space, "retune_max_minutes": 0.6, "report_path": str(tmp_path / "report")}
     with Traffic(gateway_url, model) as traffic:
-        code, output = run_playbook(playbook=PLAYBOOK, variables={**SMALL, "report_path": str(tmp_path / "report")})
+        code, output = run_playbook(playbook=PLAYBOOK, variables=given)
     assert code == 0, output
+    # Trials restart the server.
+    assert all(now != then for now, then in zip((State.of(canary).pid, State.of(other).pid), before, strict=True))
     assert len(traffic.answers) > 20
     assert set(traffic.answers) == {200}
-    state = State.of(canary)
-    assert state.threads == "1"
-    assert json.loads(state.fact)["measured"]["threads"] == 1
-    assert json.loads(State.of(other).fact)["measured"]["threads"] == 1
-    shares = host.file(SERVERS).content_string
-    assert shares.count("requests_per_second=") == 2
-    assert " down" not in shares
+    assert " down" not in host.file(SERVERS).content_string
     report = json.loads((tmp_path / "report/report.json").read_text(encoding="utf-8"))
     assert [each["name"] for each in report["hosts"]] == [CANARY, OTHER]

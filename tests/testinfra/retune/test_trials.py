@@ -25,9 +25,11 @@ SMALL: dict[str, Any] = {
     "concurrency": 2,
     "workload": {"max_tokens": 4},
     "space": {"parallel": [1, 2], "threads": [1]},
-    "max_minutes": 20,
+    "max_minutes": 3,
     "min_gain": 1000,
 }
+# Where it does not matter how far a search gets.
+SHORT = {"max_minutes": 0.6}
 ANSWERS = "for try in $(seq 120); do ollama-health > /dev/null 2>&1 && break; sleep 0.5; done; ollama-health"
 # Waits until a trial with two slots has a process of its own.
 TRYING = (
@@ -146,11 +148,11 @@ def test_a_kept_result_is_what_the_tuner_recommends(
     host: Host, start: Start, start_module: StartModule, model: str
 ) -> None:
     try:
-        result = outcome(start(apply=True))
+        result = outcome(start(apply=True, **SHORT))
         assert (result["changed"], result["fact"]) == (True, FACT)
         assert host.file(FACT).mode == 0o644
         assert host.file(FACT).user == "root"
-        again = outcome(start(apply=True))
+        again = outcome(start(apply=True, **SHORT))
         assert again["changed"] is False
         assert again["autotune"] == result["autotune"]
 
@@ -173,7 +175,7 @@ def test_a_kept_result_is_what_the_tuner_recommends(
 
 
 def test_an_slo_that_cannot_be_met(start: Start) -> None:
-    result = outcome(start(slo={"ttft_s": 0.000001}))["autotune"]
+    result = outcome(start(slo={"ttft_s": 0.000001}, **SHORT))["autotune"]
     assert result["slo_met"] is False
     assert "No setting meets the SLO" in result["slo_remark"]
     assert "times as long as promised (TTFT is" in result["slo_remark"]

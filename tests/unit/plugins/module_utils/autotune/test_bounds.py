@@ -99,7 +99,8 @@ def test_a_users_own_space() -> None:
     ("wish", "words"),
     [
         (Wish(parallel=[0]), "parallel has 0"),
-        (Wish(threads=[3]), "threads has 3. Give whole numbers from 1 to 2"),
+        (Wish(threads=[3, 4]), "threads has 3, but this host may use 2 CPUs only"),
+        (Wish(threads=[0]), "threads has 0. Give whole numbers from 1 to 4096"),
         (Wish(kv_types=["q2"]), "kv_types has 'q2'"),
         (Wish(batches=[0]), "batch has 0"),
     ],
