@@ -30,7 +30,7 @@ from lab_fleet import Hosts, environment, lab
 
 HOST, MIRROR = "ollama2", "edge"
 COUNT = 10
-ROUNDS, PULL_ROUNDS = 11, 7
+ROUNDS, PULL_ROUNDS = 11, 15
 MAX_SECONDS, MIN_SPEED, MIN_LINES = 1.0, 0.95, 1.0
 BIG, NORMAL = "gemma3:270m-it-fp16", "gemma3:270m-it-q8_0"
 RATE = "16m"  # of each of the server's connections, so that a pull lasts some seconds
@@ -139,7 +139,7 @@ class Models:
             bare, module, nothing = ([each[way]["seconds"] for each in rounds] for way in ("bare", "module", "nothing"))
             pulls = [whole - rest for whole, rest in zip(module, nothing)]
             ratios = [one / other for one, other in zip(bare, pulls)]
-            speed, whole = median(bare) / median(pulls), median(bare) / median(module)
+            speed, whole = median(ratios), median(one / other for one, other in zip(bare, module))
             shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
             times = " | ".join(f"{median(each):.2f}" for each in (bare, module, nothing))
             place = f"a mirror, {RATE} a connection" if port == SLOW else "a mirror"
