@@ -21,7 +21,7 @@ from typing import Any
 from lab_fleet import Hosts, lab
 
 F16, Q8, Q4_K_M, Q4_0 = "gemma3:270m-it-fp16", "gemma3:270m-it-q8_0", "gemma3:270m", "gemma3:270m-it-q4_0"
-CONCURRENCY, REQUESTS, MAX_TOKENS = 10, 40, 32
+CONCURRENCY, REQUESTS, MAX_TOKENS = 10, 30, 32
 # Beside the tuned server, whose user, program and models it has.
 UNIT, PORT = "ollama-default", 11500
 START = f"""
@@ -76,7 +76,14 @@ def main() -> int:
         hosts = Hosts(inventory)
         models = [Q4_0, Q4_K_M, Q8, F16]
         hosts.play("site.yml", ollama_models=models)
-        hosts.play("playbooks/retune.yml", ollama_models=models, retune_canary=asked.host, retune_drain=False)
+        hosts.play(
+            "playbooks/retune.yml",
+            ollama_models=models,
+            retune_canary=asked.host,
+            retune_drain=False,
+            retune_quantizations=models,
+            retune_max_minutes=9,
+        )
         hosts.shell(asked.host, START)
         try:
             rounds = [
@@ -87,7 +94,17 @@ def main() -> int:
             hosts.shell(asked.host, f"systemctl stop {UNIT}")
         fact = json.loads(hosts.shell(asked.host, "cat /etc/ansible/facts.d/ollama_tuning.fact"))
     print(f"{fact['evidence']['verdict']}\n")
+    show_quantizations(fact["evidence"]["quantizations"])
     return show(rounds)
+
+
+def show_quantizations(advice: dict[str, Any]) -> None:
+    """What the search said of them with the adopted setting."""
+    print("| quantization | requests/s | memory MiB | loss % | on the frontier |\n|---|---|---|---|---|")
+    for each in advice["variants"]:
+        names = ("quantization", "requests_per_second", "memory_mb", "loss_percent", "on_frontier")
+        print(f"| {' | '.join(str(each[name]) for name in names)} |")
+    print(f"\n{advice['text']}\n")
 
 
 def show(rounds: list[dict[Way, dict[str, Any]]]) -> int:
@@ -96,9 +113,9 @@ def show(rounds: list[dict[Way, dict[str, Any]]]) -> int:
     print("|---|---|---|---|---|---|---|---|")
     for way in WAYS:
         levels = [each[way]["levels"][0] for each in rounds]
-        runner = rounds[0][way]["settings"]["runner"]
+        runner, variables = (rounds[0][way]["settings"][name] for name in ("runner", "environment"))
         values = (
-            f"{runner['slots']} | {runner['threads']}",
+            f"{runner['slots']} | {variables.get('LLAMA_ARG_THREADS', 'its choice')}",
             f"{median(level['requests_per_second'] for level in levels):.2f}",
             f"{median(level['output_tokens_per_second'] for level in levels):.1f}",
             f"{median(level['ttft_s']['p95'] for level in levels):.2f}",
