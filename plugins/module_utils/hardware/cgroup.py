@@ -23,10 +23,14 @@ class Limits:
     memory_free: int | None = None
 
 
-def read_limits(files: Files, pid: str, without: str = "") -> Limits:
-    """The limits of a process (``self`` or a number). Memory limits of the group named ``without`` are left out."""
-    quotas = [quota for place in ancestors(files, pid, "cpu") for quota in _quota(files, place)]
-    places = [place for place in ancestors(files, pid, "memory") if not without or not place.endswith(f"/{without}")]
+def read_limits(files: Files, pid: str, without: str = "", below: str = "") -> Limits:
+    """The limits of a process (``self`` or a number), or of what will run in the slice ``below`` beside it.
+
+    Memory limits of the group named ``without`` are left out.
+    """
+    quotas = [quota for place in ancestors(files, pid, "cpu", below) for quota in _quota(files, place)]
+    places = ancestors(files, pid, "memory", below)
+    places = [place for place in places if not without or not place.endswith(f"/{without}")]
     memory = [limit for place in places for limit in _memory(files, place)]
     return Limits(
         cpus=min(quotas, default=None),
@@ -44,8 +48,10 @@ def service_pid(files: Files, unit: str) -> str | None:
     return None
 
 
-def ancestors(files: Files, pid: str, controller: str) -> list[str]:
+def ancestors(files: Files, pid: str, controller: str, below: str = "") -> list[str]:
     """The directories of a process's control group and of all groups above it that are visible here, innermost first.
+
+    With ``below`` those of this slice, of the service manager (process 1) whose group is ``init.scope``.
 
     A container often sees only its own subtree mounted while /proc/PID/cgroup still names the path from the host's
     root: the mount's root, from mountinfo, is what to take off. Where that does not fit, the mount itself is the group.
@@ -54,6 +60,8 @@ def ancestors(files: Files, pid: str, controller: str) -> list[str]:
     if not group:
         return []
     version, path = group
+    if below:
+        path = f"{path.removesuffix('/init.scope').rstrip('/')}/{below}"
     mounts = _mounts(files, controller if version == 1 else None)
     # Of several mounts the last is on top.
     fitting = [(root, top) for root, top in mounts if _is_inside(path, root)]

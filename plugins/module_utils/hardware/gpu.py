@@ -2,11 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """GPUs: NVIDIA by its driver's tool, AMD and Intel by sysfs. A tool is only started where its vendor's device exists.
 
-AMD's ``rocm-smi`` is not used: it is a Python program that reads the same sysfs files.
+AMD's ``rocm-smi`` is only asked for what sysfs does not say: it is a Python program that mostly reads the same files.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -24,6 +25,8 @@ NVIDIA_QUERY = ("nvidia-smi", "--format=csv,noheader,nounits", "--query-gpu=name
 # Drivers before 450 do not know the MIG field and refuse the whole query.
 NVIDIA_OLD_QUERY = ("nvidia-smi", "--format=csv,noheader,nounits", "--query-gpu=name,memory.total")
 NVIDIA_LIST = ("nvidia-smi", "-L")
+ROCM_QUERY = ("rocm-smi", "--showmeminfo", "vram", "--json")
+ROCM_TOTAL = "VRAM Total Memory (B)"
 
 # An AMD APU carves a small part of main memory out as VRAM and borrows the rest through the GTT; Ollama
 # (discover/amd.go) tells it from a card by these proportions.
@@ -50,7 +53,7 @@ def read_gpus(files: Files, memory_mb: int, run: Run = run_command) -> tuple[Gpu
     model = files.read("/proc/device-tree/model")
     if "Jetson" in model:
         return (Gpu(vendor="nvidia", name=model, memory_mb=memory_mb, integrated=True),)
-    return (*_nvidia(files, run), *_drm(files))
+    return (*_nvidia(files, run), *_drm(files, run))
 
 
 def _nvidia(files: Files, run: Run) -> list[Gpu]:
@@ -89,14 +92,16 @@ def _mig_instances(listing: str) -> list[list[Gpu]]:
     return gpus
 
 
-def _drm(files: Files) -> list[Gpu]:
+def _drm(files: Files, run: Run) -> list[Gpu]:
     """The AMD and Intel GPUs that a kernel driver has bound."""
     gpus = []
+    amd = 0
     for card in files.glob("/sys/class/drm/card[0-9]*"):
         device = f"{card}/device"
         vendor = files.read(f"{device}/vendor")
         if vendor == "0x1002":
-            vram = files.integer(f"{device}/mem_info_vram_total")
+            vram = files.integer(f"{device}/mem_info_vram_total") or _rocm_memory(run, amd)
+            amd += 1
             gtt = files.integer(f"{device}/mem_info_gtt_total") or 0
             gpus.append(
                 Gpu(
@@ -118,3 +123,11 @@ def _drm(files: Files) -> list[Gpu]:
                 )
             )
     return gpus
+
+
+def _rocm_memory(run: Run, index: int) -> int | None:
+    """Bytes of one AMD GPU's own memory; the tool counts them as ``card0``, ``card1``, ..."""
+    try:
+        return to_int(json.loads(run(ROCM_QUERY) or "{}")[f"card{index}"][ROCM_TOTAL])
+    except (ValueError, KeyError, TypeError):  # not there, or of another form
+        return None

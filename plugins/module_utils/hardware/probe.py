@@ -20,37 +20,45 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.gpu import Run, read_gpus, run_command
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.memory import Memory, read_memory
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import SERVICE, own_memory_limit
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import SERVICE, own_limits
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.virtualization import read_virtualization
+
+# Exists where systemd is the service manager: sd_booted(3).
+BOOTED = "/run/systemd/system"
 
 
 def probe(root: str = "/", models_path: str | None = None, run: Run = run_command) -> Hardware:
     """Describe the host whose files lie below ``root``.
 
-    The limits are those of the running Ollama service, which may have a control group of its own, else of this process;
-    a memory limit that the tuning itself wrote is none of them. Counts of cores and sizes of memory come from psutil on
+    The limits are those of the running Ollama service, which may have a control group of its own. Before it runs they
+    are those of its unit's files and of where systemd will put it; without systemd those of this process. A memory
+    limit that the tuning itself wrote is none of them. Counts of cores and sizes of memory come from psutil on
     the live host, from /proc and /sys below another root and where psutil is not installed.
     ``models_path`` names the model store whose file system is measured.
     """
     files = Files(root)
     live = root == "/" and "psutil" in globals()
-    pid = service_pid(files, SERVICE) or "self"
-    topology = read_topology(files)
-    online = topology.online
-    usable = (allowed_cpus(files, pid) & online) or online
+    running = service_pid(files, SERVICE)
+    to_come = not running and files.exists(BOOTED)
+    pid = running or ("1" if to_come else "self")
     memory = _live_memory() if live else read_memory(files)
     if memory.total < MIB:
         raise OllamaError(
             "The size of memory cannot be read.", f"Check that {files.path('/proc/meminfo')} is readable."
         )
+    own = own_limits(files, memory.total)
+    topology = read_topology(files)
+    online = topology.online
+    usable = (allowed_cpus(files, pid) & online) or online
+    usable = (usable & own.allowed if own.allowed else usable) or usable
     cpu_cores = (live and psutil.cpu_count(logical=True)) or len(online)
     physical = min((live and psutil.cpu_count(logical=False)) or topology.cores(online), cpu_cores)
     performance = min(topology.cores(topology.performance), physical)
     usable_cpus = min(len(usable), cpu_cores)
     usable_cores = min(topology.cores(usable), physical, usable_cpus)
-    limits = read_limits(files, pid, without=SERVICE)
-    memory_limits = (limits.memory, own_memory_limit(files, memory.total), memory.total)
-    memory_limit = min(limit for limit in memory_limits if limit is not None)
+    limits = read_limits(files, pid, without=SERVICE, below="system.slice" if to_come else "")
+    memory_limit = min(limit for limit in (limits.memory, own.memory, memory.total) if limit is not None)
+    quota = min(limit for limit in (limits.cpus, own.cpus, float(cpu_cores)) if limit is not None)
     available = min(memory.available, memory.total if limits.memory_free is None else limits.memory_free)
     disk, disk_free = _disk(files, models_path)
     return Hardware(
@@ -64,7 +72,7 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
         memory_available_mb=available // MIB,
         # Having no limit is written as a very large one in places.
         memory_limit_mb=max(1, memory_limit // MIB) if memory_limit < memory.total else None,
-        cpu_quota=limits.cpus if limits.cpus is not None and limits.cpus < cpu_cores else None,
+        cpu_quota=quota if quota < cpu_cores else None,
         sockets=topology.sockets,
         numa_nodes=topology.numa_nodes,
         swap_mb=memory.swap // MIB,

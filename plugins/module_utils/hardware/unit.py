@@ -1,9 +1,10 @@
 # Copyright (c) 2026, llmops.ollama contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the files of the service's unit say: the operator's own memory limits, and what the last tuning wrote.
+"""What the files of the service's unit say: the operator's own limits, and what the last tuning wrote.
 
-The unit's control group shows both as one number. Without telling them apart, each run would take the limit of the run
-before for the host's and tune for a little less.
+Before the first start there is no control group that shows the operator's limits. Later it shows them and the tuning's
+as one number: without telling these apart, each run would take the memory limit of the run before for the host's and
+tune for a little less.
 
 Source: systemd.unit(5) for the order of files, systemd.resource-control(5) for the sizes.
 """
@@ -12,8 +13,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, cpu_list
 
 SERVICE = "ollama.service"
 # The drop-in that the role writes the tuned values into.
@@ -31,21 +33,43 @@ FOLDERS = (
     "/usr/lib/systemd/system",
     "/lib/systemd/system",
 )
-LIMITS = ("MemoryMax", "MemoryHigh", "MemoryLimit")
+MEMORY_LIMITS = ("MemoryMax", "MemoryHigh", "MemoryLimit")
+CPU_LISTS = ("AllowedCPUs", "CPUAffinity")
 _UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
 
 
-def own_memory_limit(files: Files, memory: int, unit: str = SERVICE) -> int | None:
-    """The tightest memory limit in the unit's files that the tuning did not write. Bytes; None without one.
+@dataclass(frozen=True)
+class OwnLimits:
+    """What the unit's files limit: bytes, CPUs (1.5 = one and a half) and CPU numbers; None means no limit."""
 
-    ``memory`` is the host's, of which a limit may be a percentage.
+    memory: int | None = None
+    cpus: float | None = None
+    allowed: frozenset[int] | None = None
+
+
+def own_limits(files: Files, memory: int, unit: str = SERVICE) -> OwnLimits:
+    """The tightest limits in the unit's files that the tuning did not write.
+
+    ``memory`` is the host's in bytes, of which a limit may be a percentage.
     """
-    limits: dict[str, int | None] = {}
+    sizes: dict[str, int | None] = {}
+    quota: float | None = None
+    lists: dict[str, frozenset[int]] = {}
     for path in _paths(files, unit):
         for name, value in _assignments(files.read(path)):
-            if name in LIMITS:
-                limits[name] = parse_size(value, memory)
-    return min((limit for limit in limits.values() if limit is not None), default=None)
+            if name in MEMORY_LIMITS:
+                sizes[name] = parse_size(value, memory)
+            elif name == "CPUQuota":
+                quota = parse_quota(value)
+            elif name in CPU_LISTS:
+                # Lists add up; an empty one takes back what was before.
+                lists[name] = lists.get(name, frozenset()) | cpu_list(value.replace(" ", ",")) if value else frozenset()
+    named = [cpus for cpus in lists.values() if cpus]
+    return OwnLimits(
+        memory=min((size for size in sizes.values() if size is not None), default=None),
+        cpus=quota,
+        allowed=frozenset.intersection(*named) if named else None,
+    )
 
 
 def read_tuned(files: Files, path: str = TUNED_PATH) -> dict[str, str]:
@@ -67,6 +91,12 @@ def parse_size(text: str, memory: int) -> int | None:
         return None
     number, unit = float(match.group(1)), match.group(2)
     return int(number * memory / 100) if unit == "%" else int(number * _UNITS[unit])
+
+
+def parse_quota(text: str) -> float | None:
+    """CPUs of ``150%``; None for nothing, and what is no share of a CPU."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)%", text.strip())
+    return (float(match.group(1)) / 100 or None) if match else None
 
 
 def _paths(files: Files, unit: str) -> Iterator[str]:

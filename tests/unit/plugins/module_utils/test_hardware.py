@@ -199,6 +199,28 @@ def test_integrated_amd_gpus(vram_gib: float, gtt_gib: int, integrated: bool, tm
     assert (found.integrated, found.offloads) == (integrated, not integrated)
 
 
+@pytest.mark.parametrize(
+    ("said", "memory_mb"),
+    [
+        ('{"card0": {"VRAM Total Memory (B)": "1"}, "card1": {"VRAM Total Memory (B)": "17163091968"}}', 16368),
+        ('{"card0": {"VRAM Total Memory (B)": "1"}}', None),
+        ('{"card1": {"VRAM Total Memory (B)": "N/A"}}', None),
+        ('{"card1": []}', None),
+        ("[]", None),
+        ("WARNING: No AMD GPUs specified", None),
+        (None, None),
+    ],
+)
+def test_rocm_smi_is_asked_for_the_memory_that_sysfs_does_not_tell(
+    said: str | None, memory_mb: int | None, tmp_path: Path
+) -> None:
+    for card, vendor in (("card0", "0x8086"), ("card1", "0x1002"), ("card2", "0x1002")):
+        write(tmp_path, f"/sys/class/drm/{card}/device/vendor", vendor)
+    write(tmp_path, "/sys/class/drm/card1/device/mem_info_vram_total", str(8 << 30))
+    found = gpu.read_gpus(Files(str(tmp_path)), 16000, lambda command: said if command[0] == "rocm-smi" else None)
+    assert [each.memory_mb for each in found if each.vendor == "amd"] == [8192, memory_mb]
+
+
 def test_a_driver_without_its_tool_still_shows_the_card(tmp_path: Path) -> None:
     write(tmp_path, "/proc/driver/nvidia/gpus/0000:01:00.0/information", "Model: \t Tesla T4\nIRQ: 11")
     assert gpu.read_gpus(Files(str(tmp_path)), 16000, run=lambda command: None) == (Gpu("nvidia", "Tesla T4"),)

@@ -11,7 +11,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files impor
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import (
     TUNED_PATH,
-    own_memory_limit,
+    own_limits,
     parse_size,
     read_tuned,
 )
@@ -58,8 +58,28 @@ def host(root: Path, files: dict[str, str]) -> Files:
         ({ETC: "MemoryMax=4G\n", "/usr/lib/systemd/system/ollama.service": "MemoryMax=2G\n"}, 4),
     ],
 )
-def test_the_operators_own_limit(tmp_path: Path, files: dict[str, str], limit: int | None) -> None:
-    assert own_memory_limit(host(tmp_path, files), 32 * GIB) == (None if limit is None else limit * GIB)
+def test_the_operators_own_memory_limit(tmp_path: Path, files: dict[str, str], limit: int | None) -> None:
+    assert own_limits(host(tmp_path, files), 32 * GIB).memory == (None if limit is None else limit * GIB)
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus", "allowed"),
+    [
+        ("", None, None),
+        ("CPUQuota=150%", 1.5, None),
+        ("CPUQuota=150%\nCPUQuota=", None, None),
+        ("CPUQuota=12.5%", 0.125, None),
+        ("CPUQuota=0%\nAllowedCPUs=none", None, None),
+        ("CPUQuotaPeriodSec=10ms", None, None),
+        ("AllowedCPUs=0-3,8 10", None, {0, 1, 2, 3, 8, 10}),
+        ("AllowedCPUs=0-3\nAllowedCPUs=6", None, {0, 1, 2, 3, 6}),
+        ("AllowedCPUs=0-3\nAllowedCPUs=\nAllowedCPUs=6", None, {6}),
+        ("AllowedCPUs=0-3\nCPUAffinity=2-5", None, {2, 3}),
+    ],
+)
+def test_the_operators_own_cpu_limits(tmp_path: Path, text: str, cpus: float | None, allowed: set[int] | None) -> None:
+    limits = own_limits(host(tmp_path, {f"{ETC}.d/10-a.conf": f"[Service]\n{text}\n"}), GIB)
+    assert (limits.cpus, limits.allowed) == (cpus, allowed)
 
 
 @pytest.mark.parametrize(
