@@ -14,7 +14,7 @@ from rich.table import Table
 
 from . import cache, engine, fleet, images, models
 from .errors import LabError
-from .hosts import FLEETS
+from .hosts import FLEETS, OLDER_ENGINES
 from .sources import choose
 from .steps import Steps
 
@@ -62,7 +62,8 @@ def obey(asked: argparse.Namespace, steps: Steps) -> None:
         engine.release(steps, ours.cache, asked.engine)
     elif asked.command == "build":
         sources = choose(fleet.VERSION, models.DEFAULT_MODEL)
-        fleet.build(steps, ours.cache, sources, images.SUITES)
+        older = {version for versions in OLDER_ENGINES.values() for version in versions}
+        fleet.build(steps, ours.cache, sources, images.SUITES, older)
     elif asked.command == "forget":
         shutil.rmtree(cache.root(), ignore_errors=True)
         images.forget()

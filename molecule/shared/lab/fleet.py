@@ -21,7 +21,7 @@ from typing import Any
 from . import engine, images, inventory, models
 from .cache import Cache
 from .errors import LabError
-from .hosts import FLEETS, Host
+from .hosts import FLEETS, OLDER_ENGINES, Host
 from .sources import Sources, choose
 from .steps import Steps, run
 
@@ -102,7 +102,8 @@ class Fleet:
             state = State(name, port, sources)
             if sources.substitutes:
                 self.steps.tell("Official sources do not answer: hosts use a mirror with what this machine built.")
-        mounts = build(self.steps, self.cache, state.sources, {host.debian for host in hosts})
+        releases = {host.debian for host in hosts}
+        mounts = build(self.steps, self.cache, state.sources, releases, OLDER_ENGINES.get(name, ()))
 
         commands = {host: self.create_command(host, state, mounts) for host in hosts}
         key = self.key()
@@ -262,7 +263,9 @@ class Fleet:
         }
 
 
-def build(steps: Steps, cache: Cache, sources: Sources, releases: Iterable[str]) -> dict[str, Path]:
+def build(
+    steps: Steps, cache: Cache, sources: Sources, releases: Iterable[str], older_engines: Iterable[str]
+) -> dict[str, Path]:
     """Make whatever is missing in the cache; return what the mirror serves, by name."""
     mounts: dict[str, Path] = {}
 
@@ -280,6 +283,8 @@ def build(steps: Steps, cache: Cache, sources: Sources, releases: Iterable[str])
     jobs: list[Callable[[], object]] = [make_images]
     if sources.substitutes:
         jobs.append(make_engine)
+    if not sources.releases:
+        jobs += [partial(engine.release, steps, cache, version) for version in older_engines]
     if not sources.registry:
         jobs.append(lambda: models.weights(steps, cache))
     parallel(jobs)

@@ -42,3 +42,6 @@ FLEETS: dict[str, tuple[Host, ...]] = {
     # What the scenarios need beside the default: a host that an untuned server soon fills.
     "molecule": (*DEFAULT, Host("small", "12", ("limited",), memory=small_memory(Path("/proc/cpuinfo").read_text()))),
 }
+
+# Releases of the engine that a fleet's mirror has beside the current one.
+OLDER_ENGINES: dict[str, tuple[str, ...]] = {"molecule": ("0.24.0",)}
