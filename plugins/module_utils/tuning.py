@@ -568,6 +568,17 @@ def _check_memory(at: Situation) -> Iterator[str]:
         )
 
 
+def _check_room(at: Situation) -> Iterator[str]:
+    """The reserve is a guess of what others need; here they have more, and the plan does not shrink by it."""
+    plan, room, usable = at.plan, at.hardware.memory_room_mb, at.hardware.usable_memory_mb
+    if room is not None and plan.fits and not plan.on_gpu and plan.planned_mb > room:
+        yield (
+            f"Other processes hold {usable - room} of {usable} MiB of memory: {room} MiB are left, and the models may "
+            f"take up to {plan.planned_mb} MiB. End what is not needed (ps aux --sort=-rss), or plan for it: reserve "
+            f"{{min_mb: {usable - room}}} in the policy."
+        )
+
+
 def _check_shared_weights(at: Situation) -> Iterator[str]:
     by_file: dict[str, list[Planned]] = {}
     for planned in at.plan.models:
@@ -596,6 +607,7 @@ CHECKS: tuple[Callable[[Situation], Iterator[str]], ...] = (
     _check_parallel,
     _check_gpu,
     _check_memory,
+    _check_room,
     _check_shared_weights,
 )
 

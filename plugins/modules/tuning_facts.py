@@ -255,7 +255,8 @@ ansible_facts:
         hardware:
           description:
             - The host. Sizes are in MiB. What may be used is in C(usable_cpus) (logical CPUs in the affinity mask),
-              C(usable_cores) (physical cores among them), C(cpu_quota) and C(memory_limit_mb) (null without a limit).
+              C(usable_cores) (physical cores among them), C(cpu_quota) and C(memory_limit_mb) (null without a limit);
+              C(memory_room_mb) is what other processes leave to the service now.
           type: dict
           sample:
             cpu_cores: 16
@@ -267,6 +268,7 @@ ansible_facts:
             cpu_quota: null
             memory_mb: 64000
             memory_available_mb: 60000
+            memory_room_mb: 61500
             memory_limit_mb: null
             cpu_features: [avx2, avx512]
             gpus: []
@@ -287,7 +289,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.autotune.record impo
 from ansible_collections.llmops.ollama.plugins.module_utils.bare_client import BareClient
 from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import service_pid
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import service_pids
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
@@ -373,9 +375,9 @@ def execute(module: AnsibleModule) -> Result:
 
 def load_log() -> str:
     """What the running service logged when it loaded the newest of its models; requests since then are many."""
-    pid = service_pid(Files(), SERVICE)
+    server = service_pids(Files(), SERVICE)[:1]
     try:
-        began = max((started(child) for child in descendants(int(pid))), default=0.0) if pid else 0.0
+        began = max((started(child) for pid in server for child in descendants(int(pid))), default=0.0)
         return Systemd().log_between(SERVICE, began - LOG_BEFORE, began + LOG_AFTER) if began else ""
     except OllamaError:  # it has just ended, or its journal cannot be read: nothing to correct predictions with
         return ""

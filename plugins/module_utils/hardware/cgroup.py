@@ -16,11 +16,15 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files impor
 
 @dataclass(frozen=True)
 class Limits:
-    """None means no limit. ``cpus`` in CPUs (1.5 = one and a half), ``memory`` and ``memory_free`` in bytes."""
+    """None means no limit. ``cpus`` in CPUs (1.5 = one and a half), the others in bytes.
+
+    ``memory_free`` is what can be had without taking from anybody, ``memory_most`` with all that files have in memory.
+    """
 
     cpus: float | None = None
     memory: int | None = None
     memory_free: int | None = None
+    memory_most: int | None = None
 
 
 def read_limits(files: Files, pid: str, without: str = "", below: str = "") -> Limits:
@@ -34,18 +38,19 @@ def read_limits(files: Files, pid: str, without: str = "", below: str = "") -> L
     memory = [limit for place in places for limit in _memory(files, place)]
     return Limits(
         cpus=min(quotas, default=None),
-        memory=min((limit for limit, _ in memory), default=None),
-        memory_free=min((free for _, free in memory), default=None),
+        memory=min((limit for limit, _, _ in memory), default=None),
+        memory_free=min((free for _, free, _ in memory), default=None),
+        memory_most=min((most for _, _, most in memory), default=None),
     )
 
 
-def service_pid(files: Files, unit: str) -> str | None:
-    """A process of a running system service, or None. What it may use is what counts, not what this login may use."""
+def service_pids(files: Files, unit: str) -> list[str]:
+    """The processes of a running system service. What they may use is what counts, not what this login may use."""
     for place in ancestors(files, "1", "name=systemd"):
         processes = files.read(f"{place}/system.slice/{unit}/cgroup.procs").split()
         if processes:
-            return processes[0]
-    return None
+            return processes
+    return []
 
 
 def ancestors(files: Files, pid: str, controller: str, below: str = "") -> list[str]:
@@ -116,14 +121,17 @@ def _quota(files: Files, place: str) -> Iterator[float]:
         yield numbers[0] / numbers[1]
 
 
-def _memory(files: Files, place: str) -> Iterator[tuple[int, int]]:
-    """The group's memory limits and what is free below each, in bytes; file pages count as free."""
+def _memory(files: Files, place: str) -> Iterator[tuple[int, int, int]]:
+    """The group's memory limits and what is left of each, in bytes: without, and with the files' pages in use."""
     stat = dict(line.split(" ", 1) for line in files.read(f"{place}/memory.stat").splitlines() if " " in line)
     limits = [files.integer(f"{place}/{name}") for name in ("memory.max", "memory.high", "memory.limit_in_bytes")]
     # Version 1 tells about the groups above the mount, which a container cannot see itself.
     limits.append(to_int(stat.get("hierarchical_memory_limit", "")))
     used = files.integer(f"{place}/memory.current") or files.integer(f"{place}/memory.usage_in_bytes") or 0
-    droppable = to_int(stat.get("total_inactive_file", stat.get("inactive_file", ""))) or 0
+    inactive, active = (
+        to_int(stat.get(f"total_{name}", stat.get(name, ""))) or 0 for name in ("inactive_file", "active_file")
+    )
     for limit in limits:
         if limit is not None:
-            yield limit, min(limit, max(0, limit - used + droppable))
+            free = min(limit, max(0, limit - used + inactive))
+            yield limit, free, min(limit, free + active)

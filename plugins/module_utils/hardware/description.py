@@ -44,6 +44,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "cpu_quota": (0.01, MAX_CPUS),
     "memory_mb": (MIN_MEMORY_MB, MAX_MEMORY_MB),
     "memory_available_mb": (0, MAX_MEMORY_MB),
+    "memory_room_mb": (0, MAX_MEMORY_MB),
     "memory_limit_mb": (1, MAX_MEMORY_MB),
     "swap_mb": (0, MAX_MEMORY_MB),
     "disk_mb": (0, MAX_MEMORY_MB * 1024),
@@ -60,6 +61,7 @@ PARTS = (
     ("usable_performance_cores", "usable_cores"),
     ("usable_performance_cores", "performance_cores"),
     ("memory_available_mb", "memory_mb"),
+    ("memory_room_mb", "memory_mb"),
     ("disk_free_mb", "disk_mb"),
 )
 
@@ -91,6 +93,7 @@ class Hardware:
     usable_performance_cores: int
     memory_mb: int
     memory_available_mb: int | None = None
+    memory_room_mb: int | None = None  # what others leave to the service: what is available, and what it holds itself
     memory_limit_mb: int | None = None
     cpu_quota: float | None = None  # CPUs' worth of time, for example 1.5
     sockets: int = 1

@@ -14,12 +14,12 @@ with contextlib.suppress(ImportError):  # a bare host, which one may ask about b
     import psutil
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import read_limits, service_pid
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import read_limits, service_pids
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cpu import allowed_cpus, read_topology
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import MIB, Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.gpu import Run, read_gpus, run_command
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.memory import Memory, read_memory
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.memory import Memory, held, read_memory
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import SERVICE, own_limits
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.virtualization import read_virtualization
 
@@ -38,9 +38,9 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
     """
     files = Files(root)
     live = root == "/" and "psutil" in globals()
-    running = service_pid(files, SERVICE)
+    running = service_pids(files, SERVICE)
     to_come = not running and files.exists(BOOTED)
-    pid = running or ("1" if to_come else "self")
+    pid = running[0] if running else ("1" if to_come else "self")
     memory = _live_memory() if live else read_memory(files)
     if memory.total < MIB:
         raise OllamaError(
@@ -60,6 +60,7 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
     memory_limit = min(limit for limit in (limits.memory, own.memory, memory.total) if limit is not None)
     quota = min(limit for limit in (limits.cpus, own.cpus, float(cpu_cores)) if limit is not None)
     available = min(memory.available, memory.total if limits.memory_free is None else limits.memory_free)
+    most = min(memory.available, memory.total if limits.memory_most is None else limits.memory_most)
     disk, disk_free = _disk(files, models_path)
     return Hardware(
         cpu_cores=cpu_cores,
@@ -70,6 +71,7 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
         usable_performance_cores=min(topology.cores(usable & topology.performance), performance, usable_cores),
         memory_mb=memory.total // MIB,
         memory_available_mb=available // MIB,
+        memory_room_mb=min(memory_limit, most + held(files, running)) // MIB,
         # Having no limit is written as a very large one in places.
         memory_limit_mb=max(1, memory_limit // MIB) if memory_limit < memory.total else None,
         cpu_quota=quota if quota < cpu_cores else None,

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware import gpu
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import read_limits, service_pid
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import read_limits, service_pids
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Gpu, Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, cpu_list
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
@@ -157,8 +157,8 @@ def test_the_upper_one_of_two_mounts_counts(tmp_path: Path) -> None:
         "/sys/fs/cgroup/systemd/libpod/c1/system.slice/ollama.service/cgroup.procs": "77\n78",
     }.items():
         write(tmp_path, path, text)
-    assert service_pid(Files(str(tmp_path)), "ollama.service") == "77"
-    assert service_pid(Files(str(tmp_path)), "nginx.service") is None
+    assert service_pids(Files(str(tmp_path)), "ollama.service") == ["77", "78"]
+    assert service_pids(Files(str(tmp_path)), "nginx.service") == []
 
 
 @pytest.mark.parametrize(

@@ -456,3 +456,24 @@ def test_memory_bounds_what_was_measured() -> None:
     assert "Measured on 2026-11-27" in parallel.reason
     assert "Lowered from 12" in parallel.reason
     assert tuning.memory.fits
+
+
+@pytest.mark.parametrize(
+    ("room", "words"),
+    [
+        (None, ()),
+        (31800, ()),
+        (24000, ()),
+        (9000, ("Other processes hold 22800 of 31800 MiB", "9000 MiB are left", "reserve {min_mb: 22800}")),
+    ],
+)
+def test_memory_that_others_hold_is_told_where_the_models_may_need_it(room: int | None, words: tuple[str, ...]) -> None:
+    models = Workload((Model("m:1", LLAMA_8B),))
+    hardware = Hardware.describe(host(8, 31800, memory_room_mb=room))
+    tuning = recommend(hardware, Policy.load(), Intent.make(), models)
+    assert 9000 < tuning.memory.planned_mb < 24000
+    assert all(word in tuning.warnings[0] for word in words), tuning.warnings
+    assert len(tuning.warnings) == bool(words)
+    # What the warning advises is enough.
+    heeded = recommend(hardware, Policy.load({"reserve": {"min_mb": 31800 - (room or 31800)}}), Intent.make(), models)
+    assert not any("Other processes" in text for text in heeded.warnings)
