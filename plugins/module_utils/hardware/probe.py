@@ -39,7 +39,8 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
     files = Files(root)
     live = root == "/" and "psutil" in globals()
     running = service_pids(files, SERVICE)
-    to_come = not running and files.exists(BOOTED)
+    # Where processes of others are hidden, this one's limits are the best guess.
+    to_come = not running and files.exists(BOOTED) and bool(files.read("/proc/1/cgroup"))
     pid = running[0] if running else ("1" if to_come else "self")
     memory = _live_memory() if live else read_memory(files)
     if memory.total < MIB:
