@@ -51,7 +51,7 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
     topology = read_topology(files)
     online = topology.online
     usable = (allowed_cpus(files, pid) & online) or online
-    usable = (usable & own.allowed if own.allowed else usable) or usable
+    usable = (usable & (own.allowed or usable)) or usable
     cpu_cores = (live and psutil.cpu_count(logical=True)) or len(online)
     physical = min((live and psutil.cpu_count(logical=False)) or topology.cores(online), cpu_cores)
     performance = min(topology.cores(topology.performance), physical)
