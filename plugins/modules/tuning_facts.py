@@ -62,8 +62,8 @@ options:
         replaces the whole table.
       - Keys are V(table), V(keep_alive), V(context_length), V(min_context_length), V(kv_type), V(quantized_kv),
         V(reserve), V(gpu_reserve), V(prediction_margin), V(tolerance), V(queue_per_slot), V(min_load_timeout),
-        V(efficiency_cores), V(prompt_cache) and V(quantizations); C(plugins/module_utils/policy.py) has their defaults
-        and meaning.
+        V(efficiency_cores), V(prompt_cache) and V(quantizations); docs/tuning.md of the collection lists them with
+        their defaults, ranges and meaning.
     type: dict
     default: {}
   models:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.llmops.ollama.plugins.module_utils import entry
+from ansible_collections.llmops.ollama.plugins.module_utils.policy import DEFAULT_POLICY, RANGES
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
@@ -103,3 +104,17 @@ def test_module_is_documented_in_full(module: str, documentation: dict[str, Any]
     assert {"check_mode", "diff_mode"} <= set(documentation[module]["doc"]["attributes"])
     assert yaml.safe_load(documentation[module]["examples"])
     assert documentation[module]["return"]
+
+
+def test_every_key_of_the_policy_is_documented() -> None:
+    text = (ROOT / "docs/tuning.md").read_text(encoding="utf-8")
+    documented = {row[0]: row[1:] for row in re.findall(r"^\| `([\w.]+)` \| `?(.*?)`? \| (.*?) \|", text, re.MULTILINE)}
+    expected: dict[str, tuple[str, str]] = {}
+    for key, value in DEFAULT_POLICY.items():
+        for name, default in value.items() if isinstance(value, dict) else [("", value)]:
+            place = f"{key}.{name}" if name else key
+            allowed = documented.get(place, ("", ""))[1]  # forms and lists are described in words
+            if (name or key) in RANGES:
+                allowed = "{:g} to {:.10g}".format(*RANGES[name or key])
+            expected[place] = ("the guide's" if isinstance(default, list) else json.dumps(default).strip('"'), allowed)
+    assert documented == expected
