@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, to_int
 
+# How deep a service's slices are looked for.
+SLICES = 3
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -47,10 +50,18 @@ def read_limits(files: Files, pid: str, without: str = "", below: str = "") -> L
 def service_pids(files: Files, unit: str) -> list[str]:
     """The processes of a running system service. What they may use is what counts, not what this login may use."""
     for place in ancestors(files, "1", "name=systemd"):
-        processes = files.read(f"{place}/system.slice/{unit}/cgroup.procs").split()
-        if processes:
-            return processes
+        for depth in range(1, SLICES + 1):
+            for path in files.glob(f"{place}/{'*.slice/' * depth}{unit}/cgroup.procs"):
+                processes = files.read(path).split()
+                if processes:
+                    return processes
     return []
+
+
+def slice_path(name: str) -> str:
+    """The control group of a slice below that of the service manager: ``a-b.slice`` is a part of ``a.slice``."""
+    parts = name.removesuffix(".slice").split("-")
+    return "/".join(f"{'-'.join(parts[: number + 1])}.slice" for number in range(len(parts)))
 
 
 def ancestors(files: Files, pid: str, controller: str, below: str = "") -> list[str]:

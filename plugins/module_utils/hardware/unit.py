@@ -34,17 +34,22 @@ FOLDERS = (
     "/lib/systemd/system",
 )
 MEMORY_LIMITS = ("MemoryMax", "MemoryHigh", "MemoryLimit")
+DEFAULT_SLICE = "system.slice"
 CPU_LISTS = ("AllowedCPUs", "CPUAffinity")
 _UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
 
 
 @dataclass(frozen=True)
 class OwnLimits:
-    """What the unit's files limit: bytes, CPUs (1.5 = one and a half) and CPU numbers; None means no limit."""
+    """What the unit's files limit: bytes, CPUs (1.5 = one and a half) and CPU numbers; None means no limit.
+
+    ``slice`` is where they put the service, below the limits of others.
+    """
 
     memory: int | None = None
     cpus: float | None = None
     allowed: frozenset[int] | None = None
+    slice: str = DEFAULT_SLICE
 
 
 def own_limits(files: Files, memory: int, unit: str = SERVICE) -> OwnLimits:
@@ -55,12 +60,15 @@ def own_limits(files: Files, memory: int, unit: str = SERVICE) -> OwnLimits:
     sizes: dict[str, int | None] = {}
     quota: float | None = None
     lists: dict[str, frozenset[int]] = {}
+    place = ""
     for path in _paths(files, unit):
         for name, value in _assignments(files.read(path)):
             if name in MEMORY_LIMITS:
                 sizes[name] = parse_size(value, memory)
             elif name == "CPUQuota":
                 quota = parse_quota(value)
+            elif name == "Slice":
+                place = value
             elif name in CPU_LISTS:
                 # Lists add up; an empty one takes back what was before.
                 lists[name] = lists.get(name, frozenset()) | cpu_list(value.replace(" ", ",")) if value else frozenset()
@@ -69,6 +77,7 @@ def own_limits(files: Files, memory: int, unit: str = SERVICE) -> OwnLimits:
         memory=min((size for size in sizes.values() if size is not None), default=None),
         cpus=quota,
         allowed=frozenset.intersection(*named) if named else None,
+        slice=place or DEFAULT_SLICE,
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware import gpu
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import read_limits, service_pids
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import read_limits, service_pids, slice_path
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Gpu, Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, cpu_list
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
@@ -159,6 +159,42 @@ def test_the_upper_one_of_two_mounts_counts(tmp_path: Path) -> None:
         write(tmp_path, path, text)
     assert service_pids(Files(str(tmp_path)), "ollama.service") == ["77", "78"]
     assert service_pids(Files(str(tmp_path)), "nginx.service") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("system.slice", "system.slice"), ("a-b.slice", "a.slice/a-b.slice"), ("a-b-c", "a.slice/a-b.slice/a-b-c.slice")],
+)
+def test_slices_are_nested_by_their_names(name: str, path: str) -> None:
+    assert slice_path(name) == path
+
+
+def test_limits_of_a_slice_of_its_own_count_before_and_while_it_runs(tmp_path: Path) -> None:
+    place = "/sys/fs/cgroup/llm.slice/llm-big.slice"
+    for path, text in {
+        "/proc/meminfo": "MemTotal: 16777216 kB\nMemAvailable: 16000000 kB\nSwapTotal: 0 kB",
+        "/proc/self/mountinfo": "34 24 0:30 / /sys/fs/cgroup rw,relatime - cgroup2 cgroup2 rw",
+        "/proc/1/cgroup": "0::/init.scope",
+        "/proc/1/status": "Cpus_allowed_list: 0-7",
+        "/sys/devices/system/cpu/online": "0-7",
+        "/run/systemd/system/llm-big.slice": "",
+        "/etc/systemd/system/ollama.service.d/10-site.conf": "[Service]\nSlice=llm-big.slice\n",
+        f"{place}/cpu.max": "max 100000",
+        f"{place}/memory.max": str(8 << 30),
+        "/sys/fs/cgroup/llm.slice/cpu.max": "300000 100000",
+        "/sys/fs/cgroup/system.slice/memory.max": str(1 << 30),
+    }.items():
+        write(tmp_path, path, text)
+    before = probe(str(tmp_path))
+    assert (before.cpu_quota, before.memory_limit_mb) == (3.0, 8192)
+    for path, text in {
+        f"{place}/ollama.service/cgroup.procs": "77",
+        "/proc/77/cgroup": "0::/llm.slice/llm-big.slice/ollama.service",
+        "/proc/77/status": "Cpus_allowed_list: 0-7",
+    }.items():
+        write(tmp_path, path, text)
+    assert service_pids(Files(str(tmp_path)), "ollama.service") == ["77"]
+    assert probe(str(tmp_path)) == before
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,14 @@ def test_sizes(text: str, size: int | None) -> None:
     assert parse_size(text, 1000) == size
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("", "system.slice"), ("Slice=llm-big.slice", "llm-big.slice"), ("Slice=a.slice\nSlice=", "system.slice")],
+)
+def test_the_slice_that_the_operator_puts_it_in(tmp_path: Path, text: str, place: str) -> None:
+    assert own_limits(host(tmp_path, {ETC: f"[Service]\n{text}\n"}), GIB).slice == place
+
+
 def test_what_the_last_run_wrote(tmp_path: Path) -> None:
     assert read_tuned(host(tmp_path, {TUNED_PATH: TUNED})) == {
         "LLAMA_ARG_THREADS": "8",
