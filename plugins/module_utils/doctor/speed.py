@@ -12,6 +12,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding impor
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.journal import Load
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.memory import SMALLER, smaller_tag
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import NO_DEVICE
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.virtualization import is_container
 
 # A process competes from this much of one CPU on, and is a problem from this share of what Ollama may use.
 COMPETITOR_CPU = 0.2
@@ -39,7 +41,7 @@ VISIBILITY = {
 def competitors(seen: Evidence) -> Iterator[Finding]:
     """Processes outside of the service that use its CPUs or its memory."""
     cpus = seen.hardware.cpus if seen.hardware else 1.0
-    total = seen.hardware.memory_mb * MIB if seen.hardware else 0
+    total = _shared_memory(seen.hardware) if seen.hardware else 0
     large = COMPETITOR_MEMORY_SHARE * total if total else math.inf
     found = [each for each in seen.processes if each.cpu >= COMPETITOR_CPU or each.rss > large]
     for process in sorted(found, key=lambda each: -each.cpu)[:COMPETITORS_SHOWN]:
@@ -210,6 +212,15 @@ def not_on_the_gpu(seen: Evidence) -> Iterator[Finding]:
             if share
             else "Look at the journal's lines about GPU discovery: the driver, permissions on /dev, missing libraries.",
         )
+
+
+def _shared_memory(hardware: Hardware) -> int:
+    """What the server and other processes have together. Bytes.
+
+    A container's limit is that of all processes in it; another limit may be the server's alone.
+    """
+    contained = is_container(hardware.virtualization)
+    return (hardware.usable_memory_mb if contained else hardware.memory_mb) * MIB
 
 
 def _cpus(count: float) -> str:

@@ -27,6 +27,11 @@ MACHINE_MARKS = (
 )
 
 
+def is_container(virtualization: str) -> bool:
+    """Whether what is seen shares one kernel with others, and all of it one set of limits."""
+    return virtualization not in ("none", "vm-other", *(name for _, name in MACHINE_MARKS))
+
+
 def read_virtualization(files: Files) -> str:
     """For example ``none``, ``podman``, ``lxc``, ``kvm``, ``amazon``; ``vm-other`` for an unknown hypervisor."""
     named = files.read("/run/systemd/container")

@@ -384,6 +384,19 @@ CASES = [
         WARNING,
         ("java /opt/app.jar (process 77) competes with the server for memory", "6144 MiB"),
     ),
+    # In a container the limit is of all processes together; elsewhere it may be the server's alone.
+    Case(
+        speed.competitors,
+        {"processes": (Process(77, "java", 0.05, 2 * GIB),), **hardware(memory_limit_mb=4096, virtualization="podman")},
+        SLOW,
+        WARNING,
+        ("java (process 77) competes with the server for memory", "2048 MiB"),
+        (
+            {},
+            {"processes": (Process(77, "java", 0.05, 2 * GIB),), **hardware(memory_limit_mb=4096)},
+            {"processes": (Process(77, "java", 0.05, 2 * GIB),), **hardware(virtualization="podman")},
+        ),
+    ),
     Case(
         speed.throttled,
         after(periods=100, throttled=60),
