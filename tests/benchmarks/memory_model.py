@@ -326,6 +326,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a few configurations of every kind")
     parser.add_argument("--engine", choices=ENGINES, help="only this one")
     parser.add_argument("--model", help="only configurations with this model")
+    parser.add_argument("--parallel", type=int, help="only those with so many slots")
+    parser.add_argument("--context", type=int, help="only those with so many tokens for each slot")
     parser.add_argument(
         "--tokens", type=int, default=16384, help="of all prompts of a round together, about [%(default)s]"
     )
@@ -351,7 +353,8 @@ def main() -> int:
         store = scratch / "models"
         merge_stores((real, small), store)
         rows = [row for row in configurations(asked.quick, names) if row.engine in versions]
-        rows = [row for row in rows if not asked.model or asked.model in row.models]
+        rows = [row for row in rows if asked.model in (None, *row.models)]
+        rows = [row for row in rows if asked.parallel in (None, row.parallel) and asked.context in (None, row.context)]
         shapes = {name: model_shape(store, name) for row in rows for name in row.models}
         lines, good = [HEAD, "|---" * HEAD.count(" | ") + "|---|"], True
         with steps.step("measuring") as step:
