@@ -114,14 +114,14 @@ class Proof:
         """Every variable of the server is one that it reads, with a value that it takes."""
         unit = self._host.unit(self._service)
         has = processes.read_environ(unit.main_pid, self._host.proc)
-        ours = {name: value for name, value in has.items() if name.startswith(("OLLAMA_", "LLAMA_ARG_"))}
         engine = engine_of(self._version)
-        wrong = [each for name, value in sorted(ours.items()) for each in setting_problems(name, value, engine)]
+        wrong = [each for name, value in sorted(has.items()) for each in setting_problems(name, value, engine)]
         if wrong:
             raise Unhealthy(
                 f"Process {unit.main_pid} of {self._service} has settings without effect. {' '.join(wrong)}",
                 f"Find them (systemctl cat {self._service}), correct them and restart it ({self._restart}).",
             )
+        ours = [name for name in has if name.startswith(("OLLAMA_", "LLAMA_ARG_"))]
         return f"{engine} reads all {len(ours)} variables of process {unit.main_pid}"
 
     def fit(self) -> str:

@@ -26,6 +26,12 @@ DEFAULT_CONTEXTS = ((47 * 1024, 262144), (23 * 1024, 32768), (0, 4096))
 # Setting any of these to a device that does not exist hides all devices of its kind.
 GPU_VISIBILITY = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES")
 NO_DEVICE = "-1"
+# Which variables choose among the devices of a vendor.
+VISIBILITY = {
+    "nvidia": ("CUDA_VISIBLE_DEVICES",),
+    "amd": ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"),
+    "intel": ("GGML_VK_VISIBLE_DEVICES",),
+}
 
 # Variables that no current version reads, with what does the same job.
 DEAD_VARIABLES: dict[str, str] = {
@@ -35,10 +41,15 @@ DEAD_VARIABLES: dict[str, str] = {
     "OLLAMA_NUM_THREADS": "Use LLAMA_ARG_THREADS (0.30 and newer) or the model parameter num_thread.",
 }
 
-_COUNT = (r"\d+", "a whole number, 0 or more")
-_POSITIVE = (r"0*[1-9]\d*", "a whole number, 1 or more")
-_SIGNED = (r"-1|\d+", "a whole number, 0 or more, or -1")
-_BOOLEAN = (r"1|t|T|TRUE|true|True|0|f|F|FALSE|false|False", "true or false")
+# How similar a name is that was meant to be another: a letter more, less or changed, or another case. Names of
+# llama-server's own variables, as LLAMA_ARG_THREADS_BATCH, are less so.
+SLIP = 0.94
+
+_COUNT = (r"\d{1,18}", "a whole number, 0 or more")
+_POSITIVE = (r"0*[1-9]\d{0,17}", "a whole number, 1 or more")
+_SIGNED = (r"-1|\d{1,18}", "a whole number, 0 or more, or -1")
+_NO = ("0", "f", "F", "FALSE", "false", "False")
+_BOOLEAN = ("|".join(("1", "t", "T", "TRUE", "true", "True", *_NO)), "true or false")
 _DURATION = (
     r"[-+]?\d+|[-+]?((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+",
     'seconds or a duration such as "30m" or "24h"',
@@ -134,6 +145,25 @@ def default_context(gpu_mb: int) -> int:
     return next(tokens for least, tokens in DEFAULT_CONTEXTS if gpu_mb >= least)
 
 
+def is_on(value: str) -> bool:
+    """What a variable that is true or false means; the server takes for true what it cannot read."""
+    return value not in _NO
+
+
+def visible(value: str, count: int) -> tuple[int, ...]:
+    """Which of so many devices a visibility variable leaves: each is named by its number or an identifier.
+
+    The first that does not exist ends the list. Which one an identifier means is not known here: the next one is taken.
+    """
+    found: list[int] = []
+    for part in (each.strip() for each in value.split(",")):
+        device = int(part) if part.isdecimal() and len(part) < 5 else len(found) if part[:1].isalpha() else count
+        if device >= count or device in found:
+            break
+        found.append(device)
+    return tuple(found)
+
+
 def check_variable(name: str, value: str) -> None:
     """Refuse a variable that could not be set, or that the server would silently replace by its default."""
     where = f"environment: {name}"
@@ -154,7 +184,11 @@ def variable_problem(name: str, engine: Engine) -> str | None:
         return f"{name} is read by no current Ollama. {DEAD_VARIABLES[name]}"
     if name.startswith("LLAMA_ARG_") and not engine.runs_llama_server:
         return f"{name} is read by Ollama 0.30 and newer only, not by {engine}."
-    if name in VARIABLES or not name.startswith("OLLAMA_"):
+    if name in VARIABLES:
         return None
-    similar = difflib.get_close_matches(name, VARIABLES, n=1)
+    # Of other programs' variables only those are ours to judge that are a slip away from one of the server's.
+    ours = name.startswith("OLLAMA_")
+    similar = difflib.get_close_matches(name.upper(), VARIABLES, n=1, cutoff=0.6 if ours else SLIP)
+    if not ours and not similar:
+        return None
     return f"{name} is not known to be read by any Ollama." + (f" Did you mean {similar[0]}?" if similar else "")

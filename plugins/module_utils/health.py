@@ -17,7 +17,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     UnexpectedAnswer,
     Unhealthy,
 )
-from ansible_collections.llmops.ollama.plugins.module_utils.loaded_model import Model
+from ansible_collections.llmops.ollama.plugins.module_utils.loaded_model import Model, same_model
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition
 from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import LOCK_REMEDY, Lock, drifts, weights_of
 from ansible_collections.llmops.ollama.plugins.module_utils.runner import read_environ
@@ -72,6 +72,15 @@ class Health:
         return all(check.ok for check in self.checks)
 
 
+def own_threads(name: str, declared: Sequence[Definition]) -> int | None:
+    """The number of threads that a model was declared with."""
+    for definition in declared:
+        if same_model(str(definition.name), name):
+            value = str(definition.parameters.get("num_thread", ""))
+            return int(value) if value.isdecimal() else None
+    return None
+
+
 class Examination:
     """The checks of one server, run one after the other.
 
@@ -118,7 +127,9 @@ class Examination:
             proof = Proof(self._wanted, self._service, self._host, self._version)
             checks += self._all(proof.of_process())
             if generated:  # or the model is not loaded
-                model = Model(self._client, self._wanted, self._service, self._host, self._chosen())
+                name = self._chosen()
+                own = own_threads(name, self._declared or ())
+                model = Model(self._client, self._wanted, self._service, self._host, name, own)
                 checks += self._all(model.checks())
             checks += self._all(proof.of_memory())
         return Health(self._level, self._version, tuple(self._models), tuple(checks))

@@ -29,10 +29,16 @@ VISION_CONTEXT = 2048  # what the server gives a model that sees, at least
 
 
 class Model:
-    """The checks of one model that the server was just made to load."""
+    """The checks of one model that the server was just made to load.
 
-    def __init__(self, client: Client, wanted: Wanted, service: str, host: Host, name: str) -> None:
+    ``own_threads`` is the number that the user declared for this model, which wins over the server's.
+    """
+
+    def __init__(
+        self, client: Client, wanted: Wanted, service: str, host: Host, name: str, own_threads: int | None = None
+    ) -> None:
         self._client, self._wanted, self._service, self._host, self._name = client, wanted, service, host, name
+        self._own_threads = own_threads
         self._show: Json | None = None
         self._runner: Runner | None = None
         self._load: LoadedParts | None = None
@@ -44,7 +50,7 @@ class Model:
             (name, check)
             for name, check, asked in (
                 ("slots", self.slots, wanted.count("OLLAMA_NUM_PARALLEL")),
-                ("threads", self.threads, wanted.count("LLAMA_ARG_THREADS") or wanted.threads),
+                ("threads", self.threads, self._own_threads or wanted.count("LLAMA_ARG_THREADS") or wanted.threads),
                 ("kv_cache", self.kv_cache, wanted.environment.get("OLLAMA_KV_CACHE_TYPE")),
             )
             if asked
@@ -109,7 +115,7 @@ class Model:
         """The model computes with as many threads as is wanted."""
         runner = self._running()
         variable = self._wanted.count("LLAMA_ARG_THREADS") if runner.is_llama_server else None
-        wanted = variable or self._wanted.threads
+        wanted = self._own_threads or variable or self._wanted.threads
         if not wanted:
             return "only LLAMA_ARG_THREADS is wanted, which this engine does not read"
         has, source = self._load.threads if self._load else None, "the load's log"
@@ -117,14 +123,14 @@ class Model:
             has, source = runner.threads, f"-t {runner.threads} on its command line, from num_thread"
         elif variable:
             given = processes.read_environ(runner.pid, self._host.proc).get("LLAMA_ARG_THREADS")
-            if given != str(wanted):
+            if given != str(variable):
+                told = f"LLAMA_ARG_THREADS={given}" if given else "no LLAMA_ARG_THREADS"
                 raise Unhealthy(
-                    f"The runner of {self._name} has"
-                    f" {f'LLAMA_ARG_THREADS={given}' if given else 'no LLAMA_ARG_THREADS'}, and should have {wanted}.",
+                    f"The runner of {self._name} has {told}, and should have {variable}.",
                     self._threads_remedy(runner),
                 )
             if has is None:
-                has, source = wanted, "its environment; the journal does not have the load"
+                has, source = variable, "its environment; the journal does not have the load"
         if has == wanted:
             return f"{self._name} runs with {counted(has, 'thread')} ({source})"
         told = f"runs with {counted(has, 'thread')} ({source})" if has else "does not say how many threads it has"
@@ -243,6 +249,8 @@ class Model:
         return f"{purpose} (systemctl restart {self._service})."
 
     def _threads_remedy(self, runner: Runner) -> str:
+        if self._own_threads:
+            return f"Declare num_thread of {self._name} as it shall be, and have the model made anew (site.yml)."
         if runner.is_llama_server and runner.threads is not None:
             return f"Remove the parameter num_thread from {self._name}: it wins over LLAMA_ARG_THREADS."
         if not runner.is_llama_server:

@@ -149,6 +149,7 @@ class Load:
 
     ``prompt_cache_mib`` is LLAMA_ARG_CACHE_RAM: None is the engine's default, 0 is none, -1 is no limit.
     ``tokens`` bounds what all slots hold together; None: every slot may be full. ``packing`` is the processor's.
+    ``flash`` is whether flash attention may be used.
     """
 
     shape: ModelShape
@@ -159,6 +160,7 @@ class Load:
     prompt_cache_mib: int | None = None
     tokens: int | None = None
     packing: Packing = UNPACKED
+    flash: bool = True
 
     def __post_init__(self) -> None:
         for name in ("parallel", "context"):
@@ -264,7 +266,7 @@ def predict_model(load: Load, engine: Engine) -> ModelMemory:
         kv_full=_cache(shape.full_layers, full_cells, kv_type) if caches else 0,
         kv_window=_cache(shape.window_layers, window_cells, kv_type) if caches else 0,
         recurrent=shape.recurrent_bytes * slots,
-        compute=_graph(shape, batch, mask_cells, slots, flash_attention(shape, engine)),
+        compute=_graph(shape, batch, mask_cells, slots, flash_attention(load, engine)),
         output=0 if own_engine else slots * shape.vocabulary * SINGLE,
         runtime=runtime.runner.bytes(shape, slots) + server_share.bytes(shape, slots),
         batch_inputs=runtime.mask_copies * batch * mask_cells * SINGLE,
@@ -298,13 +300,14 @@ def effective_batch(load: Load, engine: Engine) -> int:
 
 def effective_kv_type(load: Load, engine: Engine) -> str:
     """The cache's type: f16 where the engine refuses another one for this model."""
-    return load.kv_type if flash_attention(load.shape, engine) else "f16"
+    return load.kv_type if flash_attention(load, engine) else "f16"
 
 
-def flash_attention(shape: ModelShape, engine: Engine) -> bool:
+def flash_attention(load: Load, engine: Engine) -> bool:
     """Whether attention runs without a matrix of all scores."""
-    if engine.runs_llama_server:
-        return True
+    if not load.flash or engine.runs_llama_server:
+        return load.flash
+    shape = load.shape
     keys = {layer.key_elements for layer in shape.layers if layer.key_elements}
     values = {layer.value_elements for layer in shape.layers if layer.value_elements}
     return shape.architecture not in NO_FLASH_ATTENTION and not shape.is_embedding and keys == values

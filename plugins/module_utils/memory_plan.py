@@ -173,12 +173,24 @@ class _Need:
 
 
 class Planner:
-    """Plans for one host and the models that it shall serve; ``packing`` is that of its processor."""
+    """Plans for one host and the models that it shall serve.
+
+    ``packing`` is that of its processor, ``flash`` whether flash attention may be used, and ``gpu_layers`` how many
+    layers of each model shall be on GPUs, where the model does not say so itself; None: all.
+    """
 
     def __init__(
-        self, workload: Workload, engine: Engine, budget: Budget, policy: Policy, packing: Packing = UNPACKED
+        self,
+        workload: Workload,
+        engine: Engine,
+        budget: Budget,
+        policy: Policy,
+        packing: Packing = UNPACKED,
+        flash: bool = True,
+        gpu_layers: int | None = None,
     ) -> None:
         self._workload, self._engine, self._budget, self._policy = workload, engine, budget, policy
+        self._flash, self._gpu_layers = flash, gpu_layers
         # Weights on a GPU are as they are in the file.
         self._packing = UNPACKED if budget.gpu else packing
 
@@ -192,9 +204,10 @@ class Planner:
             for at in self._way_down(levers):
                 need = self._need(at)
                 if self._fits(need, spill):
-                    found = self._keep(self._with_prompt_cache(at, need, levers, spill), tuned or {}, levers, spill)
-                    return self._result(levers, found, True, on_gpu=not spill)
-        return self._result(levers, at, False, on_gpu=False)
+                    found = self._with_prompt_cache(at, need, levers, spill)
+                    kept = self._keep(found, tuned or {}, levers, spill)
+                    return self._result(levers, found, kept, True, on_gpu=not spill)
+        return self._result(levers, at, at, False, on_gpu=False)
 
     def _way_down(self, levers: Levers) -> Iterator[Configuration]:
         at = Configuration(
@@ -222,6 +235,7 @@ class Planner:
                 model.batch,
                 cache,
                 packing=self._packing,
+                flash=self._flash,
             )
             for model in self._workload.models
         ]
@@ -236,7 +250,10 @@ class Planner:
         order = list(by_file.values())[: at.loaded_models]
         server = predict([loads[index] for index in order], self._engine).server
         prediction = MemoryPrediction(server, tuple(memories[index] for index in order))
-        on_gpu = sum(memory.peak - memory.runtime - memory.growth for memory in prediction.models)
+        on_gpu = sum(
+            (memories[index].peak - memories[index].runtime - memories[index].growth) * self._share_on_gpu(index)
+            for index in order
+        )
         planned = tuple(
             Planned(
                 model,
@@ -249,6 +266,14 @@ class Planner:
         )
         gpu = min(on_gpu, self._budget.gpu * MIB)
         return _Need((prediction.peak - gpu) / MIB, on_gpu / MIB, prediction, planned)
+
+    def _share_on_gpu(self, index: int) -> float:
+        """How much of a model is meant to be on GPUs. The engine counts the output as one more layer."""
+        model = self._workload.models[index]
+        layers = self._gpu_layers if model.gpu_layers is None else model.gpu_layers
+        if layers is None or layers < 0:
+            return 1.0
+        return min(1.0, layers / (len(model.shape.layers) + 1))
 
     def _with_margin(self, size: float) -> float:
         return size * (1 + self._policy.prediction_margin)
@@ -282,10 +307,12 @@ class Planner:
         kept = replace(at, **close)
         return kept if kept == at or self._fits(self._need(kept), spill) else at
 
-    def _result(self, levers: Levers, at: Configuration, fits: bool, on_gpu: bool) -> MemoryPlan:
+    def _result(self, levers: Levers, found: Configuration, at: Configuration, fits: bool, on_gpu: bool) -> MemoryPlan:
+        """The plan for a configuration, in which numbers of the one that was ``found`` may be the last run's."""
         need = self._need(at)
         wanted = next(self._way_down(levers))
-        given_way = replace(at, prompt_cache_mib=wanted.prompt_cache_mib) != wanted
+        given_way = replace(found, prompt_cache_mib=wanted.prompt_cache_mib) != wanted
+        on_gpu = on_gpu and all(self._share_on_gpu(index) >= 1 for index in range(len(self._workload.models)))
         return MemoryPlan(
             budget=self._budget,
             configuration=at,

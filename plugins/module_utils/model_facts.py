@@ -25,7 +25,8 @@ REQUESTS = "the Python library requests to ask a registry with"
 class Model:
     """A model as the memory plan needs it.
 
-    ``context`` (tokens) and ``batch`` are parameters of its own, which come before the server's settings. ``blob`` is
+    ``context`` (tokens), ``batch`` and ``gpu_layers`` (-1: all) are parameters of its own, which come before the
+    server's settings. ``blob`` is
     the name of its weights in a store, ``size`` what a store needs for all of it (bytes). ``source`` is where all of
     this is from: server, registry or file.
     """
@@ -34,6 +35,7 @@ class Model:
     shape: ModelShape
     context: int | None = None
     batch: int | None = None
+    gpu_layers: int | None = None
     blob: str = ""
     source: str = "file"
     size: int = 0
@@ -117,7 +119,8 @@ class Lookup:
         if model is None:
             return None
         own = with_parameters(replace(model, name=str(definition.name)), definition.parameters)
-        return replace(own, context=own.context or model.context, batch=own.batch or model.batch)
+        layers = model.gpu_layers if own.gpu_layers is None else own.gpu_layers
+        return replace(own, context=own.context or model.context, batch=own.batch or model.batch, gpu_layers=layers)
 
     def _weights(self, definition: Definition) -> Model | None:
         """What the definition's weights are and bring along."""
@@ -144,7 +147,8 @@ class Lookup:
         shape = from_server(show, size)
         if show.get("projector_info"):
             shape = replace(shape, weight_bytes=max(shape.weight_bytes, size))
-        parameters = dict(re.findall(r"^(num_ctx|num_batch)\s+(\d+)\s*$", str(show.get("parameters") or ""), re.M))
+        said = str(show.get("parameters") or "")
+        parameters = dict(re.findall(r"^(num_ctx|num_batch|num_gpu)\s+(-?\d+)\s*$", said, re.M))
         blob = re.search(r"^FROM \S*(sha256-[0-9a-f]{64})", str(show.get("modelfile") or ""), re.M)
         model = Model(str(name), shape, blob=blob[1] if blob else "", source=SERVER, size=size)
         return with_parameters(model, parameters)
@@ -155,6 +159,12 @@ def with_parameters(model: Model, parameters: Mapping[str, Any]) -> Model:
 
     def number(key: str) -> int | None:
         value = str(parameters.get(key, ""))
-        return int(value) if value.isdigit() and int(value) > 0 else None
+        return int(value) if re.fullmatch(r"0*[1-9]\d{0,9}", value) else None
 
-    return replace(model, context=number("num_ctx"), batch=number("num_batch"))
+    layers = str(parameters.get("num_gpu", ""))
+    return replace(
+        model,
+        context=number("num_ctx"),
+        batch=number("num_batch"),
+        gpu_layers=int(layers) if re.fullmatch(r"-1|\d{1,4}", layers) else None,
+    )

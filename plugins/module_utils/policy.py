@@ -7,6 +7,7 @@ A user overrides any part of it with a mapping of the same shape; a given list r
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -183,6 +184,11 @@ class Policy:
                 prompt_cache=PromptCache(**data["prompt_cache"]),
             )
         )
+
+    @property
+    def id(self) -> str:
+        """Tells policies apart."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:12]
 
     def best_row(self, cores: float, memory_gb: float, profile: str | None = None) -> Row:
         """The highest row that admits the host, within a profile if one is named.

@@ -47,10 +47,10 @@ class Elsewhere:
             parameters.update(registry.json_blob(source, layer))
         shape = replace(shape, weight_bytes=shape.weight_bytes + beside)
         blob = weights[0].digest.replace(":", "-")
-        return with_parameters(Model(str(name), shape, None, None, blob, "registry", manifest.size), parameters)
+        return with_parameters(Model(str(name), shape, blob=blob, source="registry", size=manifest.size), parameters)
 
     def file(self, definition: Definition) -> Model:
         """The GGUF file at an address. Raises ``OllamaError``."""
         header, size = header_at(definition.gguf, self._registry.timeout)
         blob = f"sha256-{definition.sha256}"
-        return Model(str(definition.name), from_header(header), None, None, blob, "address", size)
+        return Model(str(definition.name), from_header(header), blob=blob, source="address", size=size)

@@ -19,14 +19,17 @@ from ansible_collections.llmops.ollama.plugins.module_utils.engine import (
     DEFAULT_LOADED_MODELS,
     GPU_VISIBILITY,
     NO_DEVICE,
+    VISIBILITY,
     Engine,
     check_variable,
     default_context,
+    is_on,
     variable_problem,
+    visible,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
-from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import PROMPT_CACHE_MIB
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Gpu, Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import KV_TYPES, PROMPT_CACHE_MIB
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import (
     Budget,
     Configuration,
@@ -45,6 +48,10 @@ Value = Union[int, str]
 AUTO = "auto"
 OFF = "off"
 PROFILE_CHOICES = (AUTO, *PROFILES, OFF)
+
+FLASH = "OLLAMA_FLASH_ATTENTION"
+# Where a drop-in says which policy its numbers are of.
+POLICY = "Policy"
 
 # Rules of settings that the user asked for, which stay when tuning is off.
 EXPLICIT = "explicit"
@@ -111,12 +118,13 @@ class Intent:
 
 @dataclass(frozen=True)
 class Tuning:
-    """The outcome. ``environment`` is complete: the recommended variables and the user's own.
+    """The outcome. ``environment`` is complete: the recommended variables and the user's own. ``policy`` is its id.
 
     ``directives`` are the unit's, ``model_parameters`` every model's. ``gpu``: models must be on GPUs entirely.
     """
 
     profile: str
+    policy: str
     recommendations: tuple[Recommendation, ...]
     environment: Mapping[str, str]
     warnings: tuple[str, ...]
@@ -135,6 +143,7 @@ class Tuning:
         """Plain data for Ansible."""
         return {
             "profile": self.profile,
+            "policy": self.policy,
             "environment": dict(self.environment),
             "directives": self.directives,
             "model_parameters": self.model_parameters,
@@ -222,11 +231,12 @@ def recommend(
     a profile that the user names.
     """
     measured = measured if intent.profile == AUTO else None
-    workload, tuned = workload or Workload(), tuned or {}
+    workload, tuned = workload or Workload(), of_same_policy(tuned, policy)
     row = _row(hardware, policy, intent)
     plan = plan_memory(hardware, policy, intent, workload, tuned, measured)
-    computed = plan_memory(hardware, policy, dataclasses.replace(intent, environment={}), workload, tuned, measured)
-    situation = Situation(hardware, policy, intent, row, workload, tuned, plan, computed.configuration, measured)
+    left = dataclasses.replace(hardware, gpus=visible_gpus(hardware.gpus, intent.environment))
+    computed = plan_memory(left, policy, dataclasses.replace(intent, environment={}), workload, tuned, measured)
+    situation = Situation(left, policy, intent, row, workload, tuned, plan, computed.configuration, measured)
     for recommender in RECOMMENDERS:
         for recommendation in recommender(situation):
             situation.settle(recommendation)
@@ -237,12 +247,30 @@ def recommend(
     environment.update(intent.environment)
     return Tuning(
         profile=OFF if intent.profile == OFF else row.profile,
+        policy=policy.id,
         recommendations=recommendations,
         environment=dict(sorted(environment.items())),
         warnings=tuple(warning for check in CHECKS for warning in check(situation)),
         memory=plan,
-        gpu=plan.on_gpu and bool(plan.models),
+        gpu=plan.on_gpu and bool(plan.models) and intent.profile != OFF,
     )
+
+
+def of_same_policy(tuned: Mapping[str, str] | None, policy: Policy) -> Mapping[str, str]:
+    """What the last run wrote; nothing where the user has changed the policy since: that is no drift of the host."""
+    tuned = tuned or {}
+    return tuned if tuned.get(POLICY, policy.id) == policy.id else {}
+
+
+def visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[Gpu, ...]:
+    """The GPUs that the user's variables leave to the server."""
+    found = list(gpus)
+    for vendor, names in VISIBILITY.items():
+        for value in (environment[name] for name in names if name in environment):
+            theirs = [gpu for gpu in found if gpu.vendor == vendor]
+            left = [theirs[index] for index in visible(value, len(theirs))]
+            found = [*(gpu for gpu in found if gpu.vendor != vendor), *left]
+    return tuple(found)
 
 
 def plan_memory(
@@ -254,11 +282,23 @@ def plan_memory(
     measured: Measured | None = None,
 ) -> MemoryPlan:
     """How the models would be loaded, and whether they fit. Raises, and takes the rest, as ``recommend`` does."""
-    tuned = tuned or {}
+    tuned = of_same_policy(tuned, policy)
     row = _row(hardware, policy, intent)
+    hardware = dataclasses.replace(hardware, gpus=visible_gpus(hardware.gpus, intent.environment))
     budget = Budget.of(hardware, policy, intent.num_gpu != 0, _megabytes(tuned.get("MemoryHigh", "")))
-    levers = _levers(hardware, policy, intent.environment, row, workload, budget, measured)
-    planner = Planner(workload, intent.engine, budget, policy, Packing.of(hardware.cpu_features))
+    if intent.profile == OFF:
+        levers = _untuned(hardware, intent.environment)
+    else:
+        levers = _levers(policy, intent.environment, row, workload, budget, hardware, measured)
+    planner = Planner(
+        workload,
+        intent.engine,
+        budget,
+        policy,
+        Packing.of(hardware.cpu_features),
+        flash=is_on(intent.environment.get(FLASH, "1")),
+        gpu_layers=intent.num_gpu,
+    )
     return planner.plan(levers, _tuned_numbers(tuned))
 
 
@@ -267,42 +307,55 @@ def _row(hardware: Hardware, policy: Policy, intent: Intent) -> Row:
     return policy.best_row(hardware.cpus, hardware.usable_memory_gb, named)
 
 
+def _explicit(environment: Mapping[str, str], name: str) -> int | None:
+    return int(environment[name]) if name in environment else None
+
+
+def _untuned(hardware: Hardware, environment: Mapping[str, str]) -> Levers:
+    """What the engine does by itself; nothing gives way."""
+    loaded = _explicit(environment, "OLLAMA_MAX_LOADED_MODELS")
+    context = _explicit(environment, "OLLAMA_CONTEXT_LENGTH")
+    cache = _explicit(environment, "LLAMA_ARG_CACHE_RAM")
+    return Levers(
+        loaded_models=[loaded or DEFAULT_LOADED_MODELS * max(1, len(hardware.gpus))],
+        parallel=[_explicit(environment, "OLLAMA_NUM_PARALLEL") or 1],
+        kv_type=[environment.get("OLLAMA_KV_CACHE_TYPE", KV_TYPES[0])],
+        context=[context or default_context(sum(gpu.memory_mb or 0 for gpu in hardware.gpus if gpu.offloads))],
+        prompt_cache_mib=PROMPT_CACHE_MIB if cache is None or cache < 0 else cache,
+        prompt_cache_fixed=True,
+    )
+
+
 def _levers(
-    hardware: Hardware,
     policy: Policy,
     environment: Mapping[str, str],
     row: Row,
     workload: Workload,
     budget: Budget,
+    hardware: Hardware,
     measured: Measured | None = None,
 ) -> Levers:
     """What the plan may choose from; what the user set leaves no choice."""
-
-    def explicit(name: str) -> int | None:
-        return int(environment[name]) if name in environment else None
-
-    loaded = explicit("OLLAMA_MAX_LOADED_MODELS")
+    untuned = _untuned(hardware, environment)
+    loaded = _explicit(environment, "OLLAMA_MAX_LOADED_MODELS")
+    loaded_models: Sequence[int] = untuned.loaded_models
     if loaded is None:
-        loaded_models: Sequence[int] = range(workload.count or row.loaded_models, 0, -1)
-    else:
-        loaded_models = [loaded or DEFAULT_LOADED_MODELS * max(1, len(hardware.gpus))]
-    parallel = explicit("OLLAMA_NUM_PARALLEL")
-    context = explicit("OLLAMA_CONTEXT_LENGTH")
-    if context == 0:
-        context = default_context(sum(gpu.memory_mb or 0 for gpu in hardware.gpus if gpu.offloads))
+        loaded_models = range(workload.count or row.loaded_models, 0, -1)
+    parallel = _explicit(environment, "OLLAMA_NUM_PARALLEL")
+    context = _explicit(environment, "OLLAMA_CONTEXT_LENGTH")
     kv_type = environment.get("OLLAMA_KV_CACHE_TYPE")
     wanted_kv = (measured.kv_type if measured else None) or policy.kv_type
     smaller = ["q8_0"] if policy.quantized_kv and wanted_kv == "f16" else []
     most = measured.parallel if measured else row.parallel
-    cache = explicit("LLAMA_ARG_CACHE_RAM")
+    cache = _explicit(environment, "LLAMA_ARG_CACHE_RAM")
     if cache is not None and cache < 0:  # no limit
         cache = max(PROMPT_CACHE_MIB, budget.main)
     share = int(budget.main * policy.prompt_cache.memory_share / loaded_models[0])
     return Levers(
         loaded_models=loaded_models,
-        parallel=range(most, 0, -1) if parallel is None else [parallel],
-        kv_type=[wanted_kv, *smaller] if kv_type is None else [kv_type],
-        context=_halves(policy.context_length, policy.min_context_length) if context is None else [context],
+        parallel=range(most, 0, -1) if parallel is None else untuned.parallel,
+        kv_type=[wanted_kv, *smaller] if kv_type is None else untuned.kv_type,
+        context=_halves(policy.context_length, policy.min_context_length) if context is None else untuned.context,
         prompt_cache_mib=min(policy.prompt_cache.max_mb, share) if cache is None else cache,
         prompt_cache_step=policy.prompt_cache.step_mb,
         prompt_cache_fixed=cache is not None,
@@ -400,7 +453,7 @@ def _kv_cache(at: Situation) -> Iterator[Recommendation]:
         rule, reason = "policy", "Type of the key-value cache; a smaller one is a small loss of quality."
     yield Recommendation("kv_cache_type", kind, rule, reason, "OLLAMA_KV_CACHE_TYPE")
     reason = "Attention without a matrix of all scores takes less memory, and a quantized cache needs it."
-    yield Recommendation("flash_attention", 1, "policy", reason, "OLLAMA_FLASH_ATTENTION")
+    yield Recommendation("flash_attention", "1", "policy", reason, FLASH)
 
 
 def _gpu(at: Situation) -> Iterator[Recommendation]:
@@ -410,7 +463,10 @@ def _gpu(at: Situation) -> Iterator[Recommendation]:
         yield Recommendation("num_gpu", -1, "hardware", f"The engine offloads what fits onto {', '.join(usable)}.")
     elif wanted is None:
         passed_over = ", ".join(gpu.name or gpu.vendor for gpu in at.hardware.gpus)
-        reason = f"Integrated GPUs ({passed_over}) are not used by default" if passed_over else "There is no GPU"
+        hidden = [name for names in VISIBILITY.values() for name in names if name in at.intent.environment]
+        reason = f"{hidden[0]} leaves no GPU" if hidden else "There is no GPU"
+        if passed_over:
+            reason = f"Integrated GPUs ({passed_over}) are not used by default"
         yield Recommendation("num_gpu", 0, "hardware", f"{reason}: CPU only, and nothing has to be hidden.")
     elif wanted == 0:
         names = ", ".join(GPU_VISIBILITY)
@@ -474,7 +530,7 @@ def _prompt_cache(at: Situation) -> Iterator[Recommendation]:
     variable = at.engine.prompt_cache_variable
     if not variable:
         return
-    cache, models = at.policy.prompt_cache, at.number("max_loaded_models")
+    cache, models = at.policy.prompt_cache, at.plan.configuration.loaded_models
     size = at.plan.configuration.prompt_cache_mib
     each = "MiB" if models == 1 else f"MiB for each of up to {models} models"
     reason = f"{each}, at most {cache.memory_share:.0%} of the budget in all"
@@ -555,16 +611,25 @@ def _check_memory(at: Situation) -> Iterator[str]:
         f"the budget is {plan.budget.main} MiB ({host.usable_memory_mb} MiB of memory without the reserve of "
         f"{plan.budget.reserve} MiB)"
     )
-    explicit = [name for name in MEMORY_VARIABLES if name in at.intent.environment]
-    if explicit:
+    explicit = [f"{name}={at.intent.environment[name]}" for name in MEMORY_VARIABLES if name in at.intent.environment]
+    own = [*explicit, *(["the engine's own settings"] if at.intent.profile == OFF else [])]
+    if own:
         yield (
-            f"With {', '.join(f'{name}={at.intent.environment[name]}' for name in explicit)} the models take up to "
-            f"{plan.planned_mb} MiB, and {budget}. {plan.advice}".rstrip()
+            f"With {', '.join(own)} the models take up to {plan.planned_mb} MiB, and {budget}. {plan.advice}".rstrip()
         )
     else:
         yield (
             f"The models do not fit: {_list(plan)} would take up to {plan.planned_mb} MiB with one slot of "
             f"{plan.configuration.context} tokens, and {budget}. {plan.advice}".rstrip()
+        )
+
+
+def _check_flash_attention(at: Situation) -> Iterator[str]:
+    kind, wanted = at.plan.configuration.kv_type, at.intent.environment.get(FLASH, "1")
+    if kind != KV_TYPES[0] and not is_on(wanted):
+        yield (
+            f"{FLASH} is {wanted!r}, and a key-value cache in {kind} needs it: from Ollama 0.30 on no model can be "
+            "loaded like this, before that the cache is in f16."
         )
 
 
@@ -593,6 +658,7 @@ def _check_shared_weights(at: Situation) -> Iterator[str]:
 
 
 MEMORY_VARIABLES = (
+    FLASH,
     "OLLAMA_NUM_PARALLEL",
     "OLLAMA_CONTEXT_LENGTH",
     "OLLAMA_MAX_LOADED_MODELS",
@@ -607,6 +673,7 @@ CHECKS: tuple[Callable[[Situation], Iterator[str]], ...] = (
     _check_parallel,
     _check_gpu,
     _check_memory,
+    _check_flash_attention,
     _check_room,
     _check_shared_weights,
 )

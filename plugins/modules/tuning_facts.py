@@ -166,6 +166,10 @@ ansible_facts:
           description: Name of the row that was taken, or V(off).
           type: str
           sample: balanced
+        policy:
+          description: Identifies the policy. Numbers of the last run are kept within its tolerance only if they are of it.
+          type: str
+          sample: 5f1c0a9b7e3d
         environment:
           description: The service's environment, name to text. The variables that the user set are among them.
           type: dict
@@ -272,6 +276,13 @@ ansible_facts:
             memory_limit_mb: null
             cpu_features: [avx2, avx512]
             gpus: []
+        carried:
+          description:
+            - Resource settings of a unit file that somebody else wrote, such as C(CPUQuota), which stay in force when
+              it is replaced.
+          type: list
+          elements: str
+          sample: []
         warnings:
           description: What a person should look at. They are also shown as warnings of the task.
           type: list
@@ -293,7 +304,12 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup impo
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import SERVICE, read_tuned
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import (
+    SERVICE,
+    Foreign,
+    foreign_unit,
+    read_tuned,
+)
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import Workload, calibrations
 from ansible_collections.llmops.ollama.plugins.module_utils.model_choice import Host, resolve
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition, definitions
@@ -340,6 +356,7 @@ def execute(module: AnsibleModule) -> Result:
     here = options["hardware"] is None
     hardware = probe(models_path=options["models_path"]) if here else Hardware.describe(options["hardware"])
     tuned = read_tuned(Files()) if here else None
+    foreign = foreign_unit(Files()) if here else None
 
     store = options["models_path"] if here else None
     host = Host.of(
@@ -366,11 +383,24 @@ def execute(module: AnsibleModule) -> Result:
         "models": [each.to_data() for each in found.definitions],
         "model_names": [str(each.name) for each in found.definitions],
         "choices": [choice.to_dict() for choice in found.choices],
-        "warnings": [*found.warnings, *stale, *tuning.warnings],
+        "carried": list(foreign.settings) if foreign else [],
+        "warnings": [*found.warnings, *stale, *tuning.warnings, *replaced(foreign)],
     }
     for warning in facts["warnings"]:
         module.warn(warning)
     return {"changed": False, "ansible_facts": {"ollama_tuning": facts}}
+
+
+def replaced(foreign: Foreign | None) -> list[str]:
+    """What becomes of somebody else's unit file, where that is worth a word."""
+    if not foreign or not (foreign.settings or foreign.variables):
+        return []
+    text = f"{foreign.path} is not of this collection, and the role puts its own in the place of it."
+    if foreign.settings:
+        text += f" {', '.join(foreign.settings)} move to a drop-in."
+    if foreign.variables:
+        text += f" {', '.join(foreign.variables)} are lost: set in ollama_environment what shall stay."
+    return [text]
 
 
 def load_log() -> str:

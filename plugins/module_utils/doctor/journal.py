@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import SINGLE_SLOT_FAMILIES
+
 _ENTRY = re.compile(r"(\d+\.\d+) \S+ [^:]*?(?:\[\d+\])?: ?(.*)")
 _VERSION = re.compile(r"Listening on \S+ \(version ([^)\s]+)\)")
 _REQUEST = re.compile(r'^\[GIN\] .*POST +"/(?:api/(?:generate|chat|embed)|v1/)')
@@ -21,6 +23,7 @@ _SLOTS = re.compile(r" -c (\d+) -np (\d+)\b")
 _REQUESTED = re.compile(r"Operation:commit .*?Parallel:(\d+) .*?KvSize:(\d+) .*?NumThreads:(\d+)")
 _THREADS = re.compile(r"threadpool init, n_threads = (\d+)")
 _FILE_TYPE = re.compile(r"(?:print_info: file type +=|\bfile_type=) ?(\w+)")
+_ARCHITECTURE = re.compile(r'(?:print_info: arch +=|msg="" architecture=) ?(\S+)')
 _NAME = re.compile(r'(?:print_info: general\.name +=|\barchitecture=\w+ .*\bname=) ?"?([^"]+?)"?(?: description=|$)')
 
 # Only 0.30 and newer say under which name a model was asked for.
@@ -50,6 +53,13 @@ class Load:
     threads: int = 0
     file_type: str = ""
     name: str = ""
+    architecture: str = ""
+
+    @property
+    def has_one_slot(self) -> bool:
+        """Whether it is a model that the server never gives more, as far as the log tells."""
+        embeds = " --embedding" in self.line or "bert" in self.architecture
+        return embeds or self.architecture in SINGLE_SLOT_FAMILIES
 
     @property
     def label(self) -> str:
@@ -114,9 +124,11 @@ def _with(load: Load, text: str) -> Load:
     if asked:
         return replace(load, name=asked[1])
     threads_line, kind, name = _THREADS.search(text), _FILE_TYPE.search(text), _NAME.search(text)
+    architecture = _ARCHITECTURE.search(text)
     return replace(
         load,
         threads=int(threads_line[1]) if threads_line else load.threads,
         file_type=kind[1] if kind else load.file_type,
         name=name[1] if name else load.name,
+        architecture=architecture[1] if architecture else load.architecture,
     )

@@ -164,13 +164,13 @@ def too_old_for_parallel(seen: Evidence) -> Iterator[Finding]:
 
 
 def fewer_slots(seen: Evidence) -> Iterator[Finding]:
-    """A model that was loaded with fewer slots than the process was told to use."""
+    """A model that was loaded with fewer slots than the process was told to use; by its kind, or for no good reason."""
     last = {load.model: load for load in seen.loads if load.parallel}
     for load in last.values():
         if load.parallel < seen.parallel:
             yield Finding(
                 SETTING,
-                PROBLEM,
+                WARNING if load.has_one_slot else PROBLEM,
                 f"{load.label} answers {load.parallel} at a time, though OLLAMA_NUM_PARALLEL is {seen.parallel}.",
                 brief(load.line[-250:]),
                 "The server forces embedding models and some families (mllama, qwen3vl, qwen35, qwen3next, lfm2, "

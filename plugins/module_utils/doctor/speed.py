@@ -11,7 +11,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence impo
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding import PROBLEM, SLOW, WARNING, Finding, times
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.journal import Load
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.memory import SMALLER, smaller_tag
-from ansible_collections.llmops.ollama.plugins.module_utils.engine import NO_DEVICE
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import NO_DEVICE, VISIBILITY
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.virtualization import is_container
 
@@ -31,11 +31,6 @@ FAULTS_PER_SECOND = 50
 RELOADS = 3
 RELOAD_SECONDS = 600.0
 UNQUANTIZED = ("F32", "F16", "BF16")
-VISIBILITY = {
-    "nvidia": ("CUDA_VISIBLE_DEVICES",),
-    "amd": ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"),
-    "intel": ("GGML_VK_VISIBLE_DEVICES",),
-}
 
 
 def competitors(seen: Evidence) -> Iterator[Finding]:

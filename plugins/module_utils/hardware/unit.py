@@ -35,6 +35,10 @@ FOLDERS = (
 )
 MEMORY_LIMITS = ("MemoryMax", "MemoryHigh", "MemoryLimit")
 DEFAULT_SLICE = "system.slice"
+MANAGED = "# Managed by llmops.ollama"
+# Settings of systemd.resource-control(5), and those that say how much a process may have.
+_RESOURCES = re.compile(r"CPU|Memory|IO|Tasks|Allowed|Startup|Slice$|Nice$|Limit")
+_VARIABLE = re.compile(r"(?:^|\s)[\"']?([A-Za-z_]\w*)=")
 CPU_LISTS = ("AllowedCPUs", "CPUAffinity")
 _UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
 
@@ -78,6 +82,30 @@ def own_limits(files: Files, memory: int, unit: str = SERVICE) -> OwnLimits:
         cpus=quota,
         allowed=frozenset.intersection(*named) if named else None,
         slice=place or DEFAULT_SLICE,
+    )
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A unit file of somebody else's that the role replaces: its resource settings, and the names of its variables."""
+
+    path: str
+    settings: tuple[str, ...]
+    variables: tuple[str, ...]
+
+
+def foreign_unit(files: Files, unit: str = SERVICE) -> Foreign | None:
+    """The unit file that counts now, where this collection did not write it."""
+    path = next((path for path in (f"{folder}/{unit}" for folder in FOLDERS) if files.exists(path)), None)
+    text = files.read(path) if path else ""
+    if not path or MANAGED in text:
+        return None
+    assigned = [*_assignments(text)]
+    variables = [name for key, value in assigned if key == "Environment" for name in _VARIABLE.findall(value)]
+    return Foreign(
+        path,
+        tuple(f"{name}={value}" for name, value in assigned if _RESOURCES.match(name)),
+        tuple(dict.fromkeys(name for name in variables if name not in ("PATH", "HOME"))),
     )
 
 

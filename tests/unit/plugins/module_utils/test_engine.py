@@ -5,7 +5,13 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.llmops.ollama.plugins.module_utils.engine import Engine, check_variable, variable_problem
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import (
+    Engine,
+    check_variable,
+    is_on,
+    variable_problem,
+    visible,
+)
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 
 
@@ -99,6 +105,11 @@ NEW, OLD = Engine.parse("0.34.0"), Engine.parse("0.24.0")
         ("OLLAMA_NUM_PARALEL", NEW, "Did you mean OLLAMA_NUM_PARALLEL?"),
         ("OLLAMA_ZZZZZZZZZZ", NEW, "not known"),
         ("LLAMA_ARG_THREADS", OLD, "0.30 and newer"),
+        # A slip in what comes before, in case, or in a variable of the runner.
+        ("OLAMA_NUM_PARALLEL", NEW, "Did you mean OLLAMA_NUM_PARALLEL?"),
+        ("ollama_num_parallel", NEW, "Did you mean OLLAMA_NUM_PARALLEL?"),
+        ("LLAMA_ARG_THREAD", NEW, "Did you mean LLAMA_ARG_THREADS?"),
+        ("LLAMA_ARG_CACHERAM", NEW, "Did you mean LLAMA_ARG_CACHE_RAM?"),
     ],
 )
 def test_variables_without_effect(name: str, engine: Engine, words: str) -> None:
@@ -108,6 +119,42 @@ def test_variables_without_effect(name: str, engine: Engine, words: str) -> None
     assert name in problem
 
 
-@pytest.mark.parametrize("name", ["OLLAMA_NUM_PARALLEL", "LLAMA_ARG_THREADS", "LLAMA_ARG_FLASH_ATTN", "HTTPS_PROXY"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "OLLAMA_NUM_PARALLEL",
+        "LLAMA_ARG_THREADS",
+        "LLAMA_ARG_THREADS_BATCH",
+        "LLAMA_ARG_CACHE_REUSE",
+        "LLAMA_ARG_FLASH_ATTN",
+        "HTTPS_PROXY",
+        "PATH",
+    ],
+)
 def test_variables_with_effect_or_not_ours_to_judge(name: str) -> None:
     assert variable_problem(name, NEW) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "count", "left"),
+    [
+        ("-1", 2, ()),
+        ("", 2, ()),
+        ("0", 2, (0,)),
+        ("1,0", 2, (1, 0)),
+        ("0,7,1", 2, (0,)),
+        ("0,0", 2, (0,)),
+        ("GPU-8932f937,GPU-1", 2, (0, 1)),
+        ("GPU-1,GPU-2", 1, (0,)),
+        ("9" * 9, 2, ()),
+        ("none", 0, ()),
+    ],
+)
+def test_devices_that_a_variable_leaves(value: str, count: int, left: tuple[int, ...]) -> None:
+    assert visible(value, count) == left
+
+
+@pytest.mark.parametrize("value", ["1", "true", "T", "yes", ""])
+def test_what_is_not_false_is_true(value: str) -> None:
+    assert is_on(value)
+    assert not is_on("False")

@@ -241,6 +241,11 @@ def test_effective(ollama: FakeOllama, client: Client, fake: FakeHost) -> None:
     assert found(health) == dict.fromkeys(names.split(), True), [each.detail for each in health.checks]
 
 
+def test_threads_that_a_model_was_declared_with() -> None:
+    declared = definitions(["a:1", {"name": "b", "parameters": {"num_thread": 4}}])
+    assert [core.own_threads(name, declared) for name in ("a:1", "b:latest", "B", "c")] == [None, 4, 4, None]
+
+
 def test_a_failed_proof_hides_no_other(ollama: FakeOllama, client: Client, fake: FakeHost) -> None:
     prepare(ollama, fake)
     fake.properties["NeedDaemonReload"] = "yes"

@@ -93,11 +93,11 @@ def old(tmp_path: Path) -> Iterator[Machine]:
         yield machine
 
 
-def look(machine: Machine, name: str = "gemma3:270m", **wanted: Any) -> dict[str, str]:
+def look(machine: Machine, name: str = "gemma3:270m", own_threads: int | None = None, **wanted: Any) -> dict[str, str]:
     """What each check said; the text of a failed one begins with ``FAILED``."""
     said = {}
     with Client(machine.url, timeout=5) as client:
-        model = core.Model(client, Wanted(**wanted), SERVICE, machine.fake.host, name)
+        model = core.Model(client, Wanted(**wanted), SERVICE, machine.fake.host, name, own_threads)
         for check, run in model.checks():
             try:
                 said[check] = run()
@@ -281,6 +281,18 @@ def test_a_model_whose_parameter_wins(new: Machine) -> None:
         "FAILED gemma3:270m runs with 3 threads (-t 3 on its command line, from num_thread), and should with 1."
         " Remove the parameter num_thread from gemma3:270m: it wins over LLAMA_ARG_THREADS."
     )
+
+
+def test_a_parameter_that_was_declared_is_as_wanted(new: Machine) -> None:
+    new.change("--keep 4", "--keep 4 -t 3")
+    assert look(new, environment=THREADS, own_threads=3)["threads"] == (
+        "gemma3:270m runs with 3 threads (-t 3 on its command line, from num_thread)"
+    )
+    assert "have the model made anew" in look(new, environment=THREADS, own_threads=4)["threads"]
+
+
+def test_a_parameter_that_was_declared_for_the_old_engine_is_as_wanted(old: Machine) -> None:
+    assert look(old, threads=1, own_threads=2)["threads"] == "gemma3:270m runs with 2 threads (the load's log)"
 
 
 def test_a_log_with_other_threads_than_the_variable(new: Machine) -> None:

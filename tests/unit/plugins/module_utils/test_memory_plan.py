@@ -222,6 +222,73 @@ def test_hidden_and_integrated_gpus_do_not_count() -> None:
     assert plan(host(12, 30612, gpus=[orin]), LLAMA_8B).memory.budget.gpu == 0
 
 
+@pytest.mark.parametrize(
+    ("intent", "budget", "all_on_gpu"),
+    [
+        ({}, 2 * 22108, True),
+        ({"environment": {"CUDA_VISIBLE_DEVICES": "0"}}, 22108, True),
+        ({"environment": {"CUDA_VISIBLE_DEVICES": "-1"}}, 0, False),
+        ({"environment": {"CUDA_VISIBLE_DEVICES": ""}}, 0, False),
+        ({"environment": {"ROCR_VISIBLE_DEVICES": "-1"}}, 2 * 22108, True),
+        ({"num_gpu": -1}, 2 * 22108, True),
+        ({"num_gpu": 5}, 2 * 22108, False),
+        ({"num_gpu": 99}, 2 * 22108, True),
+    ],
+    ids=str,
+)
+def test_gpus_are_planned_with_as_the_user_leaves_them(intent: dict[str, Any], budget: int, all_on_gpu: bool) -> None:
+    tuning = plan(host(16, 64000, gpus=[CARD, CARD]), LLAMA_8B, **intent)
+    assert tuning.memory.budget.gpu == budget
+    assert tuning.gpu == tuning.memory.on_gpu == all_on_gpu
+    weights = LLAMA_8B.weight_bytes // MIB
+    assert (tuning.memory.planned_mb - tuning.memory.configuration.prompt_cache_mib < weights / 2) == all_on_gpu
+
+
+def test_layers_that_a_model_is_declared_with_stay_in_main_memory() -> None:
+    hardware, policy = Hardware.describe(host(16, 64000, gpus=[CARD])), Policy.load()
+    chat, embedder = Model("chat:1", LLAMA_8B), Model("embed:1", EMBEDDER, gpu_layers=0)
+    tuning = recommend(hardware, policy, Intent.make(), Workload((chat, embedder)))
+    assert tuning.memory.fits
+    assert not tuning.gpu, "no check may ask for what was not declared"
+    assert "no GPU" not in by_key(tuning)["num_gpu"].reason
+
+
+def test_a_variable_that_hides_the_gpus_is_the_reason() -> None:
+    tuning = plan(host(16, 64000, gpus=[CARD]), LLAMA_8B, environment={"CUDA_VISIBLE_DEVICES": "-1"})
+    assert by_key(tuning)["num_gpu"].reason.startswith("CUDA_VISIBLE_DEVICES leaves no GPU")
+
+
+@pytest.mark.parametrize("engine", ["0.34.0", "0.24.0"])
+def test_attention_with_a_matrix_of_all_scores_is_counted(engine: str) -> None:
+    wanted = {"OLLAMA_CONTEXT_LENGTH": 32768, "OLLAMA_NUM_PARALLEL": 1}
+    on, off = (
+        plan(host(8, 64000), LLAMA_8B, engine_version=engine, environment={**wanted, "OLLAMA_FLASH_ATTENTION": value})
+        for value in ("true", "false")
+    )
+    more = off.memory.models[0].memory.compute - on.memory.models[0].memory.compute
+    assert more > 1 << 30, "32 heads x 32768 cells x 512 tokens or more, in single precision"
+    assert on.warnings == off.warnings == ()
+    small = plan(host(8, 9000), LLAMA_8B, engine_version="0.34.0", environment={**wanted, "OLLAMA_FLASH_ATTENTION": 0})
+    assert "OLLAMA_FLASH_ATTENTION=0" in small.warnings[0]
+
+
+def test_a_quantized_cache_without_flash_attention_is_warned_of() -> None:
+    asked = {"OLLAMA_FLASH_ATTENTION": False, "OLLAMA_KV_CACHE_TYPE": "q8_0"}
+    (warning,) = plan(host(8, 64000), LLAMA_8B, environment=asked).warnings
+    assert "OLLAMA_FLASH_ATTENTION is 'false', and a key-value cache in q8_0 needs it" in warning
+
+
+def test_off_is_planned_as_the_engine_does_it_by_itself() -> None:
+    tuning = plan(host(8, 12000), LLAMA_8B, profile=OFF)
+    at = tuning.memory.configuration
+    assert (at.parallel, at.context, at.kv_type, at.prompt_cache_mib, at.loaded_models) == (1, 4096, "f16", 8192, 3)
+    assert not tuning.memory.fits
+    assert tuning.warnings[0].startswith("With the engine's own settings the models take up to ")
+    on_card = plan(host(8, 64000, gpus=[CARD]), LLAMA_8B, profile=OFF)
+    assert on_card.memory.configuration.context == 32768, "the engine's choice for 24 GB"
+    assert not on_card.gpu, "whatever the engine does is right"
+
+
 def test_a_real_load_corrects_the_prediction() -> None:
     model = Model("model:tag", LLAMA_8B, blob="sha256-aa")
     hardware, policy, intent = Hardware.describe(host(8, 15700)), Policy.load(), Intent.make(engine_version="0.34.0")
@@ -303,6 +370,21 @@ class TestTolerance:
         again = plan(memory, LLAMA_8B, tuned={"LLAMA_ARG_CACHE_RAM": str(computed + too_much)})
         assert again.environment["LLAMA_ARG_CACHE_RAM"] == str(computed)
 
+    def test_another_policy_is_no_drift(self) -> None:
+        first = plan(self.HOST, LLAMA_70B)
+        tuned = {**self.tuned(first), "Policy": first.policy}
+        assert plan(self.HOST, LLAMA_70B, tuned=tuned).environment == first.environment
+        changed = {"context_length": 4200, "reserve": {"share": 0.12}}
+        again = plan(self.HOST, LLAMA_70B, policy=changed, tuned=tuned)
+        assert again.environment["OLLAMA_CONTEXT_LENGTH"] == "4200"
+        assert again.directives["MemoryHigh"] == "176000M"
+
+    def test_what_is_kept_did_not_give_way(self) -> None:
+        policy = {"context_length": 4200}
+        found = by_key(plan(self.HOST, LLAMA_8B, policy=policy, tuned={"OLLAMA_CONTEXT_LENGTH": "4096"}))
+        assert found["context_length"].value == 4096
+        assert "Lowered" not in found["context_length"].reason
+
     @pytest.mark.parametrize("junk", ["", "many", "-1", "4G"])
     def test_junk_in_the_file_is_passed_over(self, junk: str) -> None:
         names = ("LLAMA_ARG_CACHE_RAM", "OLLAMA_NUM_PARALLEL", "LLAMA_ARG_THREADS", "MemoryHigh")
@@ -311,6 +393,7 @@ class TestTolerance:
 
 
 SHAPES = st.lists(st.sampled_from([GEMMA, LLAMA_8B, LLAMA_8B_F16, LLAMA_70B, EMBEDDER]), min_size=1, max_size=3)
+SPELLINGS = st.sampled_from(["1", "true", "T", "0", "false", "F", True, False, 0, 1])
 POLICY = st.fixed_dictionaries(
     {},
     optional={
@@ -329,8 +412,15 @@ EXPLICITS = st.fixed_dictionaries(
         "OLLAMA_KV_CACHE_TYPE": st.sampled_from(["f16", "q8_0", "q4_0"]),
         "LLAMA_ARG_CACHE_RAM": st.integers(-1, 8192),
         "LLAMA_ARG_THREADS": st.integers(1, 64),
+        "OLLAMA_FLASH_ATTENTION": SPELLINGS,
     },
 )
+
+
+def in_go(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 CORES, MEMORY = st.integers(1, 256), st.integers(256, 1 << 19)
 
 
@@ -339,6 +429,7 @@ def test_the_budget_is_never_exceeded_by_what_is_said_to_fit(
     cores: int, memory: int, shapes: list[ModelShape], policy: dict[str, Any], engine: str, explicit: dict[str, Any]
 ) -> None:
     tuning = plan(host(cores, memory), *shapes, policy=policy, engine_version=engine, environment=explicit)
+    explicit = {name: in_go(value) for name, value in explicit.items()}
     at, found = tuning.memory.configuration, tuning.memory
     if found.fits:
         largest = sorted((planned.memory.peak for planned in found.models), reverse=True)[: at.loaded_models]
@@ -349,8 +440,7 @@ def test_the_budget_is_never_exceeded_by_what_is_said_to_fit(
     if tuning.directives:
         high, most = (int(tuning.directives[name][:-1]) for name in ("MemoryHigh", "MemoryMax"))
         assert high <= most <= memory
-    for name, value in explicit.items():
-        assert tuning.environment[name] == str(value)
+    assert explicit.items() <= tuning.environment.items()
     for each in tuning.recommendations:
         assert each.rule
         assert each.reason.endswith(".")
@@ -384,7 +474,7 @@ def test_more_memory_or_cores_never_lower_parallel(
 def test_off_leaves_memory_alone(cores: int, memory: int, shapes: list[ModelShape], explicit: dict[str, Any]) -> None:
     tuning = plan(host(cores, memory), *shapes, profile=OFF, environment=explicit)
     assert tuning.directives == {}
-    assert tuning.environment == {name: str(value) for name, value in sorted(explicit.items())}
+    assert tuning.environment == {name: in_go(value) for name, value in sorted(explicit.items())}
 
 
 def test_plain_data() -> None:

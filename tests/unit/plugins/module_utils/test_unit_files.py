@@ -11,6 +11,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files impor
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import (
     TUNED_PATH,
+    foreign_unit,
     own_limits,
     parse_size,
     read_tuned,
@@ -96,6 +97,43 @@ def test_sizes(text: str, size: int | None) -> None:
 )
 def test_the_slice_that_the_operator_puts_it_in(tmp_path: Path, text: str, place: str) -> None:
     assert own_limits(host(tmp_path, {ETC: f"[Service]\n{text}\n"}), GIB).slice == place
+
+
+UPSTREAMS = """[Unit]
+Description=Ollama Service
+
+[Service]
+ExecStart=/usr/local/bin/ollama serve
+Restart=always
+Environment="PATH=/usr/bin"
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "settings", "variables"),
+    [
+        ({ETC: UPSTREAMS}, (), ()),
+        (
+            {ETC: f"{UPSTREAMS}Environment=OLLAMA_HOST=0.0.0.0 'A_B=x y'\nCPUQuota=200%\n MemoryMax = 8G\nNice=5\n"},
+            ("CPUQuota=200%", "MemoryMax=8G", "Nice=5"),
+            ("OLLAMA_HOST", "A_B"),
+        ),
+        ({"/usr/lib/systemd/system/ollama.service": "Slice=llm.slice\n"}, ("Slice=llm.slice",), ()),
+        ({ETC: "#MemoryMax=1G\n", "/usr/lib/systemd/system/ollama.service": "MemoryMax=8G\n"}, (), ()),
+    ],
+)
+def test_what_a_unit_of_somebody_elses_holds(
+    tmp_path: Path, files: dict[str, str], settings: tuple[str, ...], variables: tuple[str, ...]
+) -> None:
+    found = foreign_unit(host(tmp_path, files))
+    assert found
+    assert (found.settings, found.variables) == (settings, variables)
+
+
+def test_a_unit_of_ours_is_not_somebody_elses(tmp_path: Path) -> None:
+    assert foreign_unit(Files(str(tmp_path))) is None
+    ours = "# Managed by llmops.ollama. More words.\n[Service]\nLimitNOFILE=65536\n"
+    assert foreign_unit(host(tmp_path, {ETC: ours, "/usr/lib/systemd/system/ollama.service": "Nice=1\n"})) is None
 
 
 def test_what_the_last_run_wrote(tmp_path: Path) -> None:

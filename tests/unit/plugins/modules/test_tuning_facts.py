@@ -37,6 +37,7 @@ def test_this_host(run_module: Run) -> None:
     facts = result["ansible_facts"]["ollama_tuning"]
     assert set(facts) == {
         "profile",
+        "policy",
         "environment",
         "directives",
         "model_parameters",
@@ -47,6 +48,7 @@ def test_this_host(run_module: Run) -> None:
         "gpu",
         "recommendations",
         "hardware",
+        "carried",
         "warnings",
     }
     assert facts["hardware"]["disk_mb"] > 0

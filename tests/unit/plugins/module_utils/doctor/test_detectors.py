@@ -95,6 +95,8 @@ OVERRIDE = (*HEALTHY.settings, Setting(LOCAL, "OLLAMA_NUM_PARALLEL", "1"))
 ONE_SLOT = tuple(
     replace(line, text=line.text.replace("-c 4096 -np 2", "-c 2048 -np 1")) for line in read("0.34.0-reloads.txt")
 )
+EMBEDS = tuple(replace(line, text=line.text.replace("-np 1 ", "-np 1 --embedding ")) for line in ONE_SLOT)
+BY_FAMILY = tuple(replace(line, text=line.text.replace("= gemma3", "= qwen3vl")) for line in ONE_SLOT)
 BY_SIGNAL = said('level=WARN msg="llama-server process no longer running" sys=9 string="signal: killed"')
 BROKE_OFF = said(
     'level=ERROR source=llama_server.go:1643 msg="llama-server completion error" '
@@ -232,6 +234,9 @@ CASES = [
         ("gemma3:270m answers 1 at a time, though OLLAMA_NUM_PARALLEL is 2", "-np 1", "qwen3vl"),
         ({}, {"journal": read("0.34.0-reloads.txt")}, {"journal": read("0.24.0-reloads.txt")}),
     ),
+    # What the engine does with every such model is no fault of the host.
+    Case(settings.fewer_slots, {"journal": EMBEDS}, SETTING, WARNING, ("answers 1 at a time", "embedding models")),
+    Case(settings.fewer_slots, {"journal": BY_FAMILY}, SETTING, WARNING, ("answers 1 at a time", "qwen3vl")),
     Case(
         settings.fewer_slots,
         {"journal": read("0.24.0-reloads.txt"), "environment": has(OLLAMA_NUM_PARALLEL="4")},
