@@ -53,6 +53,14 @@ ATTENTION_INTERVALS: dict[str, int] = {"qwen3next": 4, "qwen35": 4, "qwen35moe":
 # Architectures whose last layers use the keys and values of earlier ones: how many have their own.
 OWN_KV_LAYERS: dict[str, int] = {"gemma3n": 20}
 
+# Keys that have a list where layers differ.
+_LISTS = (
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.sliding_window_pattern",
+    "feed_forward_length",
+)
+
 # Tensors from which rows are taken.
 _LOOKED_UP = re.compile(r"token_embd|position_embd|token_types")
 
@@ -116,8 +124,16 @@ def from_header(header: Header, quantization: str = "", family: str = "") -> Mod
     return _shape(header.metadata, header.lengths, header.tensors, quantization or header.quantization, family)
 
 
+def lacks_lists(show: Mapping[str, Any]) -> bool:
+    """Whether an answer to ``/api/show`` leaves out what differs between layers: only a verbose one has lists."""
+    info = show.get("model_info")
+    if not isinstance(info, dict):
+        return False
+    return any(info.get(f"{info.get('general.architecture')}.{name}", 0) in (None, []) for name in _LISTS)
+
+
 def from_server(show: Mapping[str, Any], size: int = 0) -> ModelShape:
-    """A model's shape from the answer to ``/api/show``, verbose or not.
+    """A model's shape from the answer to ``/api/show``, which has to be verbose where the other one ``lacks_lists``.
 
     ``size`` (bytes, from ``/api/tags``) stands in for the weights where the answer lists no tensors.
     """

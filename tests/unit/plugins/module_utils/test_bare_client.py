@@ -31,6 +31,9 @@ def test_it_reads_what_the_server_says_over_one_connection(server: FakeServer) -
     assert client.show("m:1") == {"a": 1}
     assert server.log[-1] == "POST /api/show"
     assert server.bodies[-1] == {"model": "m:1"}
+    server.queue = [Answer(200, {"a": [1]})]
+    assert client.show("m:1", verbose=True) == {"a": [1]}
+    assert server.bodies[-1] == {"model": "m:1", "verbose": True}
     assert len(server.connections) == 1
 
 
