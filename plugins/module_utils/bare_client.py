@@ -25,13 +25,20 @@ class BareClient:
     """One server, for example ``BareClient("http://127.0.0.1:11434")``; ``timeout`` (s) bounds each wait for a byte."""
 
     def __init__(self, url: str, timeout: float) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port
+            host.encode("idna")  # refuses an empty or overlong label
+            usable = parts.scheme in ("http", "https") and bool(host) and port != 0
+            usable = usable and url.isprintable() and " " not in url
+        except ValueError:  # also a port that is no number, and a bracket that is not closed
+            usable = False
+        if not usable:
             raise InvalidInput(f"url is {url!r}, which is not an address.", "Write it as http://HOST:PORT.")
         self.url, self.timeout = url.rstrip("/"), timeout
         self._path = parts.path.rstrip("/")
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(parts.hostname, parts.port, timeout=timeout)
+        self._connection = kind(host, port, timeout=timeout)
 
     def tags(self) -> list[dict[str, Any]]:
         """The installed models: ``name``, ``size`` (bytes), ..."""

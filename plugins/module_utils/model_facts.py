@@ -147,12 +147,13 @@ class Lookup:
                 tags = self._server.tags()
             except OllamaError:  # no server yet, or none that answers: health() is for that
                 tags = []
-            self._installed = {ModelName.parse(str(entry["name"])).key: entry for entry in tags}
+            self._installed = {ModelName.parse(str(entry["name"])).key: entry for entry in tags if "name" in entry}
         entry = self._installed.get(name.key)
         if entry is None:
             return None
         show = self._show(str(name))
-        size = int(entry.get("size") or 0)
+        told = entry.get("size")
+        size = told if isinstance(told, int) else 0
         shape = from_server(show, size)
         if show.get("projector_info"):
             shape = replace(shape, weight_bytes=max(shape.weight_bytes, size))

@@ -97,6 +97,15 @@ def test_probe_without_proc_says_so(tmp_path: Path) -> None:
         probe(str(tmp_path))
 
 
+def test_a_model_store_behind_a_closed_directory_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    hardware = probe(models_path="/closed/models")
+    assert (hardware.disk_mb, hardware.disk_free_mb) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("text", "cpus"),
     [

@@ -16,7 +16,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.model_definition imp
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Lookup, Model
 from ansible_collections.llmops.ollama.plugins.module_utils.registry import Registry
 from ansible_collections.llmops.ollama.plugins.module_utils.registry_facts import Elsewhere
-from fake_http import FakeOllama, FakeRegistry
+from fake_http import Answer, FakeOllama, FakeRegistry
 
 SHOW: dict[str, Any] = json.loads((Path(__file__).parents[2] / "fixtures/models/gemma3-270m-show.json").read_text())
 
@@ -121,6 +121,20 @@ def test_a_model_is_the_same_before_and_after_its_pull(
     assert (before.source, after.source) == ("registry", "server")
     assert after.shape == before.shape
     assert ollama.log.count("POST /api/show") == questions
+
+
+def test_a_list_of_another_form_is_no_obstacle(ollama: FakeOllama, registry: FakeRegistry) -> None:
+    ollama.queue = [
+        Answer(200, {"models": [{"size": 1}, {"name": "m:1", "size": "x"}]}),
+        Answer(200, SHOW),
+        Answer(200, {"models": [{"name": "m:1"}]}),
+        Answer(200, {**SHOW, "details": "x"}),
+    ]
+    ((model,), _warnings) = look(registry, "m:1", server=ollama)
+    assert (model.source, model.size) == ("server", 0)
+    (models, (warning,)) = look(registry, "m:1", server=ollama)
+    assert models == ()
+    assert "not planned for: The server's answer has" in warning
 
 
 def test_images_count_with_the_projector_that_reads_them(ollama: FakeOllama, registry: FakeRegistry) -> None:
