@@ -1,6 +1,6 @@
 # Copyright (c) 2026, llmops.ollama contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The two questions that the tuner asks a server, by the standard library alone.
+"""The questions that the tuner asks a server, by the standard library alone.
 
 Importing requests takes a sixth of the CPU time that the tuner may use on each host, and bare hosts do not have it.
 Everything else asks through ``client.py``.
@@ -25,21 +25,32 @@ class BareClient:
     """One server, for example ``BareClient("http://127.0.0.1:11434")``; ``timeout`` (s) bounds each wait for a byte."""
 
     def __init__(self, url: str, timeout: float) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port
+            host.encode("idna")  # refuses an empty or overlong label
+            usable = parts.scheme in ("http", "https") and bool(host) and port != 0
+            usable = usable and url.isprintable() and " " not in url
+        except ValueError:  # also a port that is no number, and a bracket that is not closed
+            usable = False
+        if not usable:
             raise InvalidInput(f"url is {url!r}, which is not an address.", "Write it as http://HOST:PORT.")
-        self._url, self._path = url.rstrip("/"), parts.path.rstrip("/")
+        self.url, self.timeout = url.rstrip("/"), timeout
+        self._path = parts.path.rstrip("/")
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(parts.hostname, parts.port, timeout=timeout)
+        self._connection = kind(host, port, timeout=timeout)
 
     def tags(self) -> list[dict[str, Any]]:
         """The installed models: ``name``, ``size`` (bytes), ..."""
         models = self._ask("GET", "/api/tags").get("models")
         return [entry for entry in models or () if isinstance(entry, dict)]
 
-    def show(self, model: str) -> dict[str, Any]:
-        """Metadata of an installed model: ``details``, ``model_info``, ``tensors``, ``parameters``."""
-        return self._ask("POST", "/api/show", {"model": model})
+    def show(self, model: str, verbose: bool = False) -> dict[str, Any]:
+        """Metadata of an installed model: ``details``, ``model_info``, ``tensors``, ``parameters``.
+
+        Lists in ``model_info`` are null or empty unless ``verbose``, which makes it megabytes: with the tokenizer's.
+        """
+        return self._ask("POST", "/api/show", {"model": model, **({"verbose": True} if verbose else {})})
 
     def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         try:
@@ -48,16 +59,16 @@ class BareClient:
             status, content = answer.status, answer.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            raise Unreachable(f"No answer from {self._url}{path}: {error}.", "Check that the service runs.") from error
+            raise Unreachable(f"No answer from {self.url}{path}: {error}.", "Check that the service runs.") from error
         if status == http.client.NOT_FOUND:
-            raise NotFound(f"{self._url}{path} answered 404.", status=status)
+            raise NotFound(f"{self.url}{path} answered 404.", status=status)
         try:
             value = json.loads(content)
         except ValueError:
             value = None
         if status != http.client.OK or not isinstance(value, dict):
             raise UnexpectedAnswer(
-                f"{self._url}{path} answered {status}, but not as an Ollama server does.",
+                f"{self.url}{path} answered {status}, but not as an Ollama server does.",
                 "Check that this address is an Ollama server and not another service.",
                 status=status,
             )

@@ -9,11 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from ansible_collections.llmops.ollama.plugins.module_utils.bare_client import BareClient
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import NotFound, OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.gguf import read_header
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
-from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import ModelShape, from_header, from_server
+from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import (
+    ModelShape,
+    from_header,
+    from_server,
+    lacks_lists,
+)
 
 # Source of the facts about an installed model.
 SERVER = "server"
@@ -42,7 +48,13 @@ class Model:
 
 
 class Server(Protocol):
-    """What is asked of a server."""
+    """What is asked of a server, and where to ask it for more."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def timeout(self) -> float: ...
 
     def tags(self) -> list[dict[str, Any]]: ...
 
@@ -138,12 +150,13 @@ class Lookup:
                 tags = self._server.tags()
             except OllamaError:  # no server yet, or none that answers: health() is for that
                 tags = []
-            self._installed = {ModelName.parse(str(entry["name"])).key: entry for entry in tags}
+            self._installed = {ModelName.parse(str(entry["name"])).key: entry for entry in tags if "name" in entry}
         entry = self._installed.get(name.key)
         if entry is None:
             return None
-        show = self._server.show(str(name))
-        size = int(entry.get("size") or 0)
+        show = self._show(str(name))
+        told = entry.get("size")
+        size = told if isinstance(told, int) else 0
         shape = from_server(show, size)
         if show.get("projector_info"):
             shape = replace(shape, weight_bytes=max(shape.weight_bytes, size))
@@ -152,6 +165,11 @@ class Lookup:
         blob = re.search(r"^FROM \S*(sha256-[0-9a-f]{64})", str(show.get("modelfile") or ""), re.M)
         model = Model(str(name), shape, blob=blob[1] if blob else "", source=SERVER, size=size)
         return with_parameters(model, parameters)
+
+    def _show(self, name: str) -> dict[str, Any]:
+        """What the server says of a model: all of it, which takes a while to read, only where that is needed."""
+        show = self._server.show(name)
+        return BareClient(self._server.url, self._server.timeout).show(name, True) if lacks_lists(show) else show
 
 
 def with_parameters(model: Model, parameters: Mapping[str, Any]) -> Model:

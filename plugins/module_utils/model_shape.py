@@ -53,8 +53,21 @@ ATTENTION_INTERVALS: dict[str, int] = {"qwen3next": 4, "qwen35": 4, "qwen35moe":
 # Architectures whose last layers use the keys and values of earlier ones: how many have their own.
 OWN_KV_LAYERS: dict[str, int] = {"gemma3n": 20}
 
+# Keys that have a list where layers differ.
+_LISTS = (
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.sliding_window_pattern",
+    "feed_forward_length",
+)
+
 # Tensors from which rows are taken.
 _LOOKED_UP = re.compile(r"token_embd|position_embd|token_types")
+
+_NO_OLLAMA = "Check that this address is an Ollama server and not another service."
+
+# Above all that a file's types can hold: what exceeds it would overflow where bytes are computed.
+_MOST = 1 << 64
 
 _SINGLE_PRECISION = 4  # bytes; recurrent states are kept in it
 
@@ -116,38 +129,52 @@ def from_header(header: Header, quantization: str = "", family: str = "") -> Mod
     return _shape(header.metadata, header.lengths, header.tensors, quantization or header.quantization, family)
 
 
+def lacks_lists(show: Mapping[str, Any]) -> bool:
+    """Whether an answer to ``/api/show`` leaves out what differs between layers: only a verbose one has lists."""
+    info = show.get("model_info")
+    if not isinstance(info, dict):
+        return False
+    return any(info.get(f"{info.get('general.architecture')}.{name}", 0) in (None, []) for name in _LISTS)
+
+
 def from_server(show: Mapping[str, Any], size: int = 0) -> ModelShape:
-    """A model's shape from the answer to ``/api/show``, verbose or not.
+    """A model's shape from the answer to ``/api/show``, which has to be verbose where the other one ``lacks_lists``.
 
     ``size`` (bytes, from ``/api/tags``) stands in for the weights where the answer lists no tensors.
     """
     info = show.get("model_info")
     if not isinstance(info, dict) or not info:
         raise InvalidInput("The server's answer holds no model_info.", "Update Ollama to 0.5 or newer.")
+    tensors, details = show.get("tensors") or [], show.get("details") or {}
+    if not isinstance(tensors, list) or not isinstance(details, dict):
+        raise InvalidInput("The server's answer has tensors or details of another form.", _NO_OLLAMA)
     lengths = {key: len(value) for key, value in info.items() if isinstance(value, (list, tuple))}
-    tensors = [
-        Tensor(str(each["name"]), tuple(map(int, each.get("shape") or ())), str(each.get("type", "")))
-        for each in show.get("tensors") or ()
-    ]
-    details = show.get("details") or {}
     return _shape(
         info,
         lengths,
-        tensors,
+        [_listed(each) for each in tensors],
         str(details.get("quantization_level") or ""),
         str(details.get("family") or ""),
         size,
     )
 
 
+def _listed(tensor: Any) -> Tensor:
+    """One of the tensors in a server's answer."""
+    if isinstance(tensor, dict) and isinstance(tensor.get("name"), str):
+        shape = tensor.get("shape") or []
+        if isinstance(shape, list) and all(_is_count(size) for size in shape):
+            return Tensor(tensor["name"], tuple(map(int, shape)), str(tensor.get("type", "")))
+    raise InvalidInput(f"The server's answer lists {tensor!r:.200} as a tensor.", _NO_OLLAMA)
+
+
 class _Keys:
-    """A model's metadata below its architecture's name."""
+    """A model's metadata below its architecture's name. A value that is there but is no count is an error."""
 
     def __init__(self, metadata: Mapping[str, Any]) -> None:
         self.architecture = str(metadata.get("general.architecture") or "")
         self._metadata = metadata
-        count: Any = metadata.get("general.parameter_count")
-        self.parameter_count = int(count) if _is_number(count) else 0
+        self.parameter_count = _count("general.parameter_count", metadata.get("general.parameter_count"), 0)
         if not self.architecture:
             raise InvalidInput("The metadata has no general.architecture.", "Give the file of a language model.")
 
@@ -156,20 +183,33 @@ class _Keys:
 
     def number(self, name: str, default: int = 0) -> int:
         """A count; of one that differs between layers the largest."""
-        value = self.get(name)
-        if isinstance(value, (list, tuple)):
-            value = max(value, default=None)
-        return int(value) if _is_number(value) else default
+        return max(self._counts(name, default))
 
     def per_layer(self, name: str, layers: int, default: int) -> list[int]:
+        """A count for each layer; where a list ends early, its last item stands for the others."""
+        values = self._counts(name, default)
+        return [values[min(layer, len(values) - 1)] for layer in range(layers)]
+
+    def _counts(self, name: str, default: int) -> list[int]:
         value = self.get(name)
-        if isinstance(value, (list, tuple)) and value:
-            return [int(value[min(layer, len(value) - 1)]) for layer in range(layers)]
-        return [int(value) if _is_number(value) else default] * layers
+        values = value if isinstance(value, (list, tuple)) else [value]
+        return [_count(f"{self.architecture}.{name}", each, default) for each in values] or [default]
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _count(key: str, value: Any, default: int) -> int:
+    """``value`` as a whole number, ``default`` where there is none."""
+    if value is None:
+        return default
+    if not _is_count(value):
+        raise InvalidInput(f"The metadata has {value!r:.200} for {key}.", "Give the file of a language model.")
+    return int(value)
+
+
+def _is_count(value: Any) -> bool:
+    """Whether it is a whole number from 0 on, as JSON may also have it: 4.0."""
+    return (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _MOST and value == int(value)
+    )
 
 
 def _shape(
@@ -245,7 +285,7 @@ def _windows(keys: _Keys, count: int) -> list[bool]:
     pattern = keys.get("attention.sliding_window_pattern")
     if isinstance(pattern, (list, tuple)) and pattern:
         return [bool(pattern[number % len(pattern)]) for number in range(count)]
-    every = int(pattern) if _is_number(pattern) else WINDOW_PATTERNS.get(keys.architecture, 0)
+    every = keys.number("attention.sliding_window_pattern", WINDOW_PATTERNS.get(keys.architecture, 0))
     return [every > 0 and number % every < every - 1 for number in range(count)]
 
 

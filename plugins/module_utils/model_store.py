@@ -70,7 +70,7 @@ def free_bytes(path: str) -> int:
 def missing_bytes(models_path: str, digest: str, size: int) -> int:
     """What of a model of ``size`` bytes is not in the store, where ``digest`` is that of its weights."""
     store = Path(models_path)
-    if (store / "blobs" / _file_name(digest)).exists():
+    if os.path.exists(store / "blobs" / _file_name(digest)):  # noqa: PTH110  # no errors
         return 0
     return max(0, size - _written(store, digest))
 

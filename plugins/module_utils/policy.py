@@ -288,7 +288,7 @@ def _number(value: Any, allowed: tuple[float, float], where: str, whole: bool) -
     """A number in range, given as a number or as text (Ansible's templates make text of numbers)."""
     try:
         number = float("nan") if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if not allowed[0] <= number <= allowed[1] or (whole and number != int(number)):
         kind = "a whole number" if whole else "a number"

@@ -49,57 +49,58 @@ def run_command(command: Sequence[str]) -> str | None:
 
 
 def read_gpus(files: Files, memory_mb: int, run: Run = run_command) -> tuple[Gpu, ...]:
-    """All GPUs that have a driver. ``memory_mb`` is the main memory, which an integrated NVIDIA GPU (Jetson) shares."""
+    """The GPUs that an engine on this host can use: those with a driver whose device nodes are there, too.
+
+    A container sees its host's cards in /sys and /proc without being given them. Of GPUs that are partitioned (MIG),
+    one process is given a single instance, and no whole GPU beside it: the first instance is all that is reported.
+    ``memory_mb`` is the main memory, which an integrated NVIDIA GPU (Jetson) shares.
+    """
     model = files.read("/proc/device-tree/model")
-    if "Jetson" in model:
+    compatible = files.read("/proc/device-tree/compatible").split("\0")
+    if "Jetson" in model or any(each.startswith("nvidia,tegra") for each in compatible):
         return (Gpu(vendor="nvidia", name=model, memory_mb=memory_mb, integrated=True),)
     return (*_nvidia(files, run), *_drm(files, run))
 
 
 def _nvidia(files: Files, run: Run) -> list[Gpu]:
-    known = files.glob("/proc/driver/nvidia/gpus/*/information")
-    if not known and not files.glob("/dev/nvidia[0-9]*"):
+    if not files.glob("/dev/nvidia[0-9]*") and not files.exists("/dev/nvidiactl"):
         return []
     table = run(NVIDIA_QUERY) or run(NVIDIA_OLD_QUERY)
     if table is None:
+        known = files.glob("/proc/driver/nvidia/gpus/*/information")
         names = [re.search(r"Model:\s*(.+)", files.read(path)) for path in known]
         return [Gpu(vendor="nvidia", name=name.group(1) if name else "") for name in names]
-    gpus: list[Gpu] = []
-    instances: list[list[Gpu]] | None = None
-    for index, line in enumerate(filter(None, table.splitlines())):
-        name, memory, mig = [*(field.strip() for field in line.split(",")), "", ""][:3]
-        if mig == "Enabled":
-            instances = _mig_instances(run(NVIDIA_LIST) or "") if instances is None else instances
-            gpus.extend(instances[index] if index < len(instances) else [])
-        else:
-            gpus.append(Gpu(vendor="nvidia", name=name, memory_mb=to_int(memory)))
-    return gpus
+    # A line that is no row is a complaint: the tool makes some of them without failing.
+    rows = [[field.strip() for field in line.split(",")] for line in table.splitlines() if "," in line]
+    partitioned = any("Enabled" in row[2:] for row in rows)
+    instance = _first_instance(run(NVIDIA_LIST) or "") if partitioned else None
+    whole = [Gpu(vendor="nvidia", name=row[0], memory_mb=to_int(row[1])) for row in rows if "Enabled" not in row[2:]]
+    return [instance] if instance else whole
 
 
-def _mig_instances(listing: str) -> list[list[Gpu]]:
-    """The MIG instances of each GPU of ``nvidia-smi -L``: a partitioned GPU can only be used through them."""
-    gpus: list[list[Gpu]] = []
-    name = ""
+def _first_instance(listing: str) -> Gpu | None:
+    """The first MIG instance in the output of ``nvidia-smi -L``."""
+    board = ""
     for line in listing.splitlines():
-        board = re.match(r"GPU \d+: (.+?) \(UUID", line)
+        found = re.match(r"GPU \d+: (.+?) \(UUID", line)
         instance = re.match(r"\s+MIG (\S*?(\d+)gb\S*)", line)
-        if board:
-            name = board.group(1)
-            gpus.append([])
-        elif instance and gpus:
+        board = found.group(1) if found else board
+        if instance:
             memory_mb = int(instance.group(2)) * 10**9 // MIB
-            gpus[-1].append(Gpu(vendor="nvidia", name=f"{name} MIG {instance.group(1)}", memory_mb=memory_mb))
-    return gpus
+            return Gpu(vendor="nvidia", name=f"{board} MIG {instance.group(1)}", memory_mb=memory_mb)
+    return None
 
 
 def _drm(files: Files, run: Run) -> list[Gpu]:
-    """The AMD and Intel GPUs that a kernel driver has bound."""
+    """The AMD and Intel GPUs that a kernel driver has bound, and that programs can reach."""
+    amd_usable = files.exists("/dev/kfd")  # without it there is no ROCm
+    intel_usable = bool(files.glob("/dev/dri/renderD*"))
     gpus = []
     amd = 0
     for card in files.glob("/sys/class/drm/card[0-9]*"):
         device = f"{card}/device"
         vendor = files.read(f"{device}/vendor")
-        if vendor == "0x1002":
+        if vendor == "0x1002" and amd_usable:
             vram = files.integer(f"{device}/mem_info_vram_total") or _rocm_memory(run, amd)
             amd += 1
             gtt = files.integer(f"{device}/mem_info_gtt_total") or 0
@@ -111,7 +112,7 @@ def _drm(files: Files, run: Run) -> list[Gpu]:
                     integrated=vram is not None and vram <= APU_VRAM_MAX and gtt >= APU_GTT_FACTOR * vram,
                 )
             )
-        elif vendor == "0x8086":
+        elif vendor == "0x8086" and intel_usable:
             # i915 reports the memory of a card of its own; an integrated GPU has none.
             memory = files.integer(f"{card}/lmem_total_bytes")
             gpus.append(

@@ -8,7 +8,6 @@ import contextlib
 import os
 import platform
 import shutil
-from pathlib import Path
 
 with contextlib.suppress(ImportError):  # a bare host, which one may ask about before anything is installed
     import psutil
@@ -95,11 +94,17 @@ def _live_memory() -> Memory:
 
 
 def _disk(files: Files, path: str | None) -> tuple[int | None, int | None]:
-    """Size and free space in MiB of the file system that holds the path, or will hold it once it is created."""
+    """Size and free space in MiB of the file system that holds the path, or will hold it once it is created.
+
+    Unknown where a directory on the way may not be searched: another file system may be mounted behind it.
+    """
     if not path:
         return None, None
     place = files.path(os.path.abspath(path))  # noqa: PTH100  # a path of that host, not to be resolved here
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    usage = shutil.disk_usage(Path(place))
+    try:
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        usage = shutil.disk_usage(place)
+    except OSError:
+        return None, None
     return usage.total // MIB, usage.free // MIB

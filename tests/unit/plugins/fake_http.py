@@ -218,13 +218,15 @@ IMAGE = "application/vnd.ollama.image."
 class FakeOllama(FakeServer):
     """Behaves as an Ollama server; what it is told to pull comes from ``registry``, in chunks of a quarter.
 
-    Up to version 0.24 its list does not tell what a model was made of.
+    Up to version 0.24 its list does not tell what a model was made of. ``no_list`` stands for each list in an answer
+    of ``/api/show`` that is not verbose.
     """
 
     def __init__(self, registry: FakeRegistry) -> None:
         super().__init__()
         self.registry = registry
         self.version = "0.34.0"
+        self.no_list: list[Any] | None = None
         self.models: dict[str, bytes] = {}  # short name → manifest
         self.blobs: set[str] = set()  # digests of complete blobs
         self.contents: dict[str, bytes] = {}  # digest → bytes, of blobs that were not pulled
@@ -252,7 +254,8 @@ class FakeOllama(FakeServer):
         if request == "GET /api/ps":
             return Answer(200, {"models": [{"name": name} for name in self.loaded]})
         if request == "POST /api/show" and (body["model"] in self.models or body["model"] in self.shows):
-            return Answer(200, self.show(body["model"]))
+            show = self.show(body["model"])
+            return Answer(200, show if body.get("verbose") else self._brief(show))
         if request == "POST /api/generate" and body["model"] in self.models:
             self.loaded = [body["model"]]
             waits = self.loads.get(body["model"]) or [0.0]
@@ -317,6 +320,11 @@ class FakeOllama(FakeServer):
             "details": {"parent_model": kinds["model"].get(PARENT, "")},
         }
         return {**shown, **self.shows.get(name, {})}
+
+    def _brief(self, show: Json) -> Json:
+        info = show.get("model_info") or {}
+        brief = {key: self.no_list if isinstance(value, list) else value for key, value in info.items()}
+        return {**show, "model_info": brief} if info else show
 
     def _create(self, body: Json) -> Iterable[Any]:
         """A model of another one, whose parameters stay where they are not replaced, or of a file."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import Any
@@ -31,6 +32,9 @@ def test_it_reads_what_the_server_says_over_one_connection(server: FakeServer) -
     assert client.show("m:1") == {"a": 1}
     assert server.log[-1] == "POST /api/show"
     assert server.bodies[-1] == {"model": "m:1"}
+    server.queue = [Answer(200, {"a": [1]})]
+    assert client.show("m:1", verbose=True) == {"a": [1]}
+    assert server.bodies[-1] == {"model": "m:1", "verbose": True}
     assert len(server.connections) == 1
 
 
@@ -55,9 +59,24 @@ def test_nobody_there(closed_port: int) -> None:
         BareClient(f"http://127.0.0.1:{closed_port}", 5.0).tags()
 
 
-@pytest.mark.parametrize("url", ["", "127.0.0.1:11434", "ftp://host", "http://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "127.0.0.1:11434",
+        "ftp://host",
+        "http://",
+        "http://127.0.0.1:1143x",
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:0",
+        "http://[::1",
+        "http://a..b:11434",
+        "http://a b",
+        "http://a\x01b",
+    ],
+)
 def test_what_is_no_address_is_refused(url: str) -> None:
-    with pytest.raises(InvalidInput, match="url is"):
+    with pytest.raises(InvalidInput, match=re.escape(f"url is {url!r}") + ".* http://HOST:PORT"):
         BareClient(url, 5.0)
 
 

@@ -97,6 +97,15 @@ def test_probe_without_proc_says_so(tmp_path: Path) -> None:
         probe(str(tmp_path))
 
 
+def test_a_model_store_behind_a_closed_directory_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    hardware = probe(models_path="/closed/models")
+    assert (hardware.disk_mb, hardware.disk_free_mb) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("text", "cpus"),
     [
@@ -228,6 +237,7 @@ def test_virtualization(files: dict[str, str], name: str, tmp_path: Path) -> Non
 )
 def test_integrated_amd_gpus(vram_gib: float, gtt_gib: int, integrated: bool, tmp_path: Path) -> None:
     device = "/sys/class/drm/card0/device"
+    write(tmp_path, "/dev/kfd", "")
     write(tmp_path, f"{device}/vendor", "0x1002")
     write(tmp_path, f"{device}/mem_info_vram_total", str(int(vram_gib * 2**30)))
     write(tmp_path, f"{device}/mem_info_gtt_total", str(gtt_gib * 2**30))
@@ -253,11 +263,83 @@ def test_rocm_smi_is_asked_for_the_memory_that_sysfs_does_not_tell(
     for card, vendor in (("card0", "0x8086"), ("card1", "0x1002"), ("card2", "0x1002")):
         write(tmp_path, f"/sys/class/drm/{card}/device/vendor", vendor)
     write(tmp_path, "/sys/class/drm/card1/device/mem_info_vram_total", str(8 << 30))
+    write(tmp_path, "/dev/kfd", "")
     found = gpu.read_gpus(Files(str(tmp_path)), 16000, lambda command: said if command[0] == "rocm-smi" else None)
     assert [each.memory_mb for each in found if each.vendor == "amd"] == [8192, memory_mb]
 
 
+@pytest.mark.parametrize(
+    ("vendor", "seen", "node", "needed"),
+    [
+        ("amd", ("/sys/class/drm/card0/device/vendor", "0x1002"), "/dev/dri/renderD128", "/dev/kfd"),
+        ("intel", ("/sys/class/drm/card0/device/vendor", "0x8086"), "/dev/dri/card0", "/dev/dri/renderD128"),
+        ("nvidia", ("/proc/driver/nvidia/gpus/0/information", "Model: Tesla T4"), "/dev/nvidia-uvm", "/dev/nvidiactl"),
+        ("nvidia", ("/proc/driver/nvidia/gpus/0/information", "Model: Tesla T4"), "/dev/nvidia-uvm", "/dev/nvidia3"),
+    ],
+)
+def test_a_card_without_its_device_node_is_not_ours(
+    vendor: str, seen: tuple[str, str], node: str, needed: str, tmp_path: Path
+) -> None:
+    def found() -> list[str]:
+        return [each.vendor for each in gpu.read_gpus(Files(str(tmp_path)), 16000, lambda command: None)]
+
+    write(tmp_path, *seen)
+    write(tmp_path, node, "")
+    assert found() == []
+    write(tmp_path, needed, "")
+    assert found() == [vendor]
+
+
+@pytest.mark.parametrize(
+    ("listing", "names"),
+    [
+        (
+            "GPU 0: A (UUID: 1)\n  MIG 1g.10gb  Device 0: (UUID: 2)\n  MIG 2g.20gb  Device 1: (UUID: 3)",
+            ["A MIG 1g.10gb"],
+        ),
+        ("GPU 0: A (UUID: 1)\nGPU 1: B (UUID: 4)\n  MIG 2g.20gb  Device 0: (UUID: 5)", ["B MIG 2g.20gb"]),
+        ("GPU 0: A (UUID: 1)\nGPU 1: B (UUID: 4)", ["C"]),  # nothing is partitioned off yet
+    ],
+)
+def test_one_instance_of_partitioned_gpus_counts(listing: str, names: list[str], tmp_path: Path) -> None:
+    write(tmp_path, "/dev/nvidia0", "")
+    table = "A, 81920, Enabled\nB, 81920, Enabled\nC, 15360, [N/A]\n"
+    found = gpu.read_gpus(Files(str(tmp_path)), 16000, lambda command: listing if "-L" in command else table)
+    assert [each.name for each in found] == names
+
+
+@pytest.mark.parametrize(
+    ("model", "compatible", "found"),
+    [
+        ("NVIDIA Orin Nano Developer Kit\0", "nvidia,p3768-0000\0nvidia,tegra234\0", 1),
+        ("NVIDIA Jetson Nano\0", "", 1),
+        ("Raspberry Pi 5\0", "raspberrypi,5-model-b\0brcm,bcm2712\0", 0),
+    ],
+)
+def test_jetson(model: str, compatible: str, found: int, tmp_path: Path) -> None:
+    write(tmp_path, "/proc/device-tree/model", model)
+    write(tmp_path, "/proc/device-tree/compatible", compatible)
+    expected = Gpu("nvidia", model.rstrip("\0"), 8000, integrated=True)
+    assert gpu.read_gpus(Files(str(tmp_path)), 8000, lambda command: None) == (expected,) * found
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("No devices were found\n", 0),
+        ("Unable to determine the device handle for GPU 0000:01:00.0: Unknown Error\n", 0),
+        ("Unable to determine the device handle for GPU 0000:01:00.0: Unknown Error\nTesla T4, 15360, [N/A]\n", 1),
+    ],
+)
+def test_a_complaint_of_the_tool_is_no_gpu(said: str, found: int, tmp_path: Path) -> None:
+    write(tmp_path, "/dev/nvidia0", "")
+    assert (
+        gpu.read_gpus(Files(str(tmp_path)), 16000, lambda command: said) == (Gpu("nvidia", "Tesla T4", 15360),) * found
+    )
+
+
 def test_a_driver_without_its_tool_still_shows_the_card(tmp_path: Path) -> None:
+    write(tmp_path, "/dev/nvidia0", "")
     write(tmp_path, "/proc/driver/nvidia/gpus/0000:01:00.0/information", "Model: \t Tesla T4\nIRQ: 11")
     assert gpu.read_gpus(Files(str(tmp_path)), 16000, run=lambda command: None) == (Gpu("nvidia", "Tesla T4"),)
 

@@ -16,7 +16,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.model_definition imp
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Lookup, Model
 from ansible_collections.llmops.ollama.plugins.module_utils.registry import Registry
 from ansible_collections.llmops.ollama.plugins.module_utils.registry_facts import Elsewhere
-from fake_http import FakeOllama, FakeRegistry
+from fake_http import Answer, FakeOllama, FakeRegistry
 
 SHOW: dict[str, Any] = json.loads((Path(__file__).parents[2] / "fixtures/models/gemma3-270m-show.json").read_text())
 
@@ -35,6 +35,7 @@ HEADER = gguf_bytes.header(
     [("token_embd.weight", (64, 20000), 1), ("blk.0.attn_q.weight", (64, 64), 1)],
 )
 FILE = HEADER + b"\0" * 100_000
+SIZES = {"block_count": 6, "embedding_length": 64, "context_length": 2048, "attention.head_count": 4}
 WEIGHTS = 2 * (64 * 20000 + 64 * 64)
 
 
@@ -67,6 +68,73 @@ def test_a_server_tells_of_what_it_has(ollama: FakeOllama, registry: FakeRegistr
     )
     assert model.shape.architecture == "gemma3"
     assert (registry.log, warnings) == ([], [])
+
+
+@pytest.mark.parametrize("no_list", [None, []])
+@pytest.mark.parametrize(
+    ("architecture", "keys", "questions"),
+    [
+        ("lfm2", {"attention.head_count_kv": [0, 0, 2, 0, 0, 2], "shortconv.l_cache": 3}, 2),
+        (
+            "gemma4",
+            {
+                "attention.head_count_kv": [2, 2, 1, 2, 2, 1],
+                "attention.sliding_window": 64,
+                "attention.sliding_window_pattern": [True, True, False, True, True, False],
+                "attention.key_length": 32,
+                "attention.key_length_swa": 16,
+                "feed_forward_length": [128, 128, 128, 256, 256, 256],
+            },
+            2,
+        ),
+        ("openelm", {"attention.head_count": [4, 4, 4, 8, 8, 8], "feed_forward_length": [64, 64, 96, 96, 96, 128]}, 2),
+        # Lists that say nothing of the memory are not asked for.
+        ("qwen2vl", {"attention.head_count_kv": 2, "rope.dimension_sections": [16, 24, 24, 0]}, 1),
+        ("gemma2", {"attention.sliding_window": 64}, 1),
+        ("llama", {}, 1),
+    ],
+)
+def test_a_model_is_the_same_before_and_after_its_pull(
+    ollama: FakeOllama,
+    registry: FakeRegistry,
+    architecture: str,
+    keys: dict[str, Any],
+    questions: int,
+    no_list: list[Any] | None,
+) -> None:
+    ollama.no_list = no_list
+    metadata = {
+        "general.architecture": architecture,
+        "tokenizer.ggml.tokens": ["a", "b"],
+        **{f"{architecture}.{key}": value for key, value in (SIZES | keys).items()},
+    }
+    tensors = [("token_embd.weight", (64, 2), 1), ("blk.0.ffn_gate.weight", (64, 128), 1)]
+    registry.publish_file("library/m:1", gguf_bytes.header(metadata, tensors))
+    ((before,), _warnings) = look(registry, "m:1")
+    ollama.install("m:1", registry.manifests["library/m:1"])
+    ollama.shows["m:1"] = {
+        "details": {"family": "gemma3", "quantization_level": "Q4_K_M"},  # as the registry has it
+        "model_info": metadata,
+        "tensors": [{"name": name, "shape": shape, "type": "F16"} for name, shape, _type in tensors],
+    }
+    ((after,), _warnings) = look(registry, "m:1", server=ollama)
+    assert (before.source, after.source) == ("registry", "server")
+    assert after.shape == before.shape
+    assert ollama.log.count("POST /api/show") == questions
+
+
+def test_a_list_of_another_form_is_no_obstacle(ollama: FakeOllama, registry: FakeRegistry) -> None:
+    ollama.queue = [
+        Answer(200, {"models": [{"size": 1}, {"name": "m:1", "size": "x"}]}),
+        Answer(200, SHOW),
+        Answer(200, {"models": [{"name": "m:1"}]}),
+        Answer(200, {**SHOW, "details": "x"}),
+    ]
+    ((model,), _warnings) = look(registry, "m:1", server=ollama)
+    assert (model.source, model.size) == ("server", 0)
+    (models, (warning,)) = look(registry, "m:1", server=ollama)
+    assert models == ()
+    assert "not planned for: The server's answer has" in warning
 
 
 def test_images_count_with_the_projector_that_reads_them(ollama: FakeOllama, registry: FakeRegistry) -> None:

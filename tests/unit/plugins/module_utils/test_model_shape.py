@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import (
     ModelShape,
     from_header,
     from_server,
+    lacks_lists,
 )
 from gguf_bytes import header
+from hypothesis import given
+from hypothesis import strategies as st
 
 SHOW = json.loads((Path(__file__).parents[2] / "fixtures/models/gemma3-270m-show.json").read_text())
 
@@ -68,6 +72,68 @@ def test_an_answer_without_tensors_takes_the_size() -> None:
 def test_an_answer_that_tells_nothing(answer: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         from_server(answer)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"tensors": [{"shape": [64, 64], "type": "F16"}]}, "lists {'shape'"),
+        ({"tensors": [{"name": "a", "shape": "xx", "type": "F16"}]}, "lists {'name': 'a'"),
+        ({"tensors": [{"name": "a", "shape": [64, -1], "type": "F16"}]}, "lists {'name': 'a'"),
+        ({"tensors": ["a"]}, "lists 'a'"),
+        ({"tensors": {"a": 1}}, "tensors or details"),
+        ({"details": "x"}, "tensors or details"),
+        ({"model_info": ["a"]}, "no model_info"),
+    ],
+)
+def test_an_answer_of_another_form(change: dict[str, Any], words: str) -> None:
+    assert not lacks_lists({**SHOW, **change})
+    with pytest.raises(InvalidInput, match=f"The server's answer .*{words}"):
+        from_server({**SHOW, **change})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("context_length", -1),
+        ("block_count", math.nan),
+        ("embedding_length", math.inf),
+        ("embedding_length", 10**400),
+        ("attention.head_count_kv", ["a"]),
+        ("attention.head_count", [4, -4]),
+        ("feed_forward_length", "many"),
+        ("attention.sliding_window", 0.5),
+        ("attention.sliding_window_pattern", True),
+    ],
+)
+def test_what_is_no_count_is_refused_by_its_key(key: str, value: Any) -> None:
+    with pytest.raises(InvalidInput, match=rf"for gemma3\.{key}\."):
+        from_server({**SHOW, "model_info": {**SHOW["model_info"], f"gemma3.{key}": value}})
+
+
+KEYS = [
+    *(f"attention.{name}" for name in ("head_count", "head_count_kv", "sliding_window", "sliding_window_pattern")),
+    *(f"attention.{name}" for name in ("key_length", "key_length_swa", "value_length", "shared_kv_layers")),
+    *("block_count", "context_length", "embedding_length", "vocab_size", "full_attention_interval"),
+    *("feed_forward_length", "expert_feed_forward_length", "expert_used_count"),
+    *("ssm.inner_size", "ssm.state_size", "ssm.conv_kernel", "ssm.group_count", "shortconv.l_cache"),
+]
+COUNTS = st.integers(0, 100) | st.lists(st.integers(0, 100), max_size=8)
+ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+
+
+@given(
+    st.dictionaries(st.sampled_from(KEYS), COUNTS),
+    st.dictionaries(st.sampled_from(KEYS), ANYTHING | st.lists(ANYTHING), max_size=2),
+)
+def test_metadata_gives_a_shape_or_is_refused_but_never_breaks(counts: dict[str, Any], odd: dict[str, Any]) -> None:
+    keys = {f"gemma3.{key}": value for key, value in {**counts, **odd}.items()}
+    try:
+        found = from_server({**SHOW, "model_info": {**SHOW["model_info"], **keys}})
+    except InvalidInput:
+        return
+    values = [*vars(found).values(), *(size for layer in found.layers for size in vars(layer).values())]
+    assert min(value for value in values if isinstance(value, int)) >= 0
 
 
 def test_grouped_queries() -> None:

@@ -74,6 +74,7 @@ def test_what_an_interrupted_pull_left_is_not_needed_again(disk: list[Path], tmp
 
 def test_what_is_in_the_store_needs_no_room(tmp_path: Path) -> None:
     assert missing_bytes(str(tmp_path), BIG, 1000) == 1000
+    assert missing_bytes("/" + "x" * 300, BIG, 1000) == 1000  # no file system has such names: an error, not an absence
     partial(tmp_path, BIG, 10, "")
     assert missing_bytes(str(tmp_path), BIG, 1000) == 0
 

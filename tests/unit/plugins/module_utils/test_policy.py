@@ -91,6 +91,7 @@ def test_a_table_replaces_the_whole_table() -> None:
         ({"context_length": 100}, ["context_length is 100", "256 to 16777216"]),
         ({"context_length": 4096.5}, ["context_length is 4096.5", "whole number"]),
         ({"context_length": None}, ["context_length is None"]),
+        ({"context_length": 10**400}, ["context_length is 1000", "256 to 16777216"]),
         ({"queue_per_slot": "x"}, ["queue_per_slot is 'x'"]),
         ({"min_load_timeout": True}, ["min_load_timeout is True"]),
         ({"efficiency_cores": 2}, ["efficiency_cores is 2", "true or false"]),
