@@ -137,12 +137,14 @@ def plan(
     if action == "none":
         paths = {*reads, *(item.path for item in items if item.restart)}
         action, reason = _stale(paths, unit, on_change, written or {})
+    # A unit that cannot be enabled may be one that can, once its file is another.
+    other_unit = unit.file_state == "static" and any(is_unit_file(change.path) for change in changes)
     return Plan(
         unit=unit,
         changes=tuple(changes),
         action=action,
         reason=reason,
-        enable=enabled is True and unit.file_state in ("", "disabled", "enabled-runtime"),
+        enable=enabled is True and (other_unit or unit.file_state in ("", "disabled", "enabled-runtime")),
         disable=enabled is False and unit.file_state in ("enabled", "enabled-runtime"),
     )
 

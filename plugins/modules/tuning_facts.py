@@ -167,7 +167,8 @@ ansible_facts:
           type: str
           sample: balanced
         policy:
-          description: Identifies the policy. Numbers of the last run are kept within its tolerance only if they are of it.
+          description:
+            - Identifies the policy. Numbers of the last run are kept within its tolerance only if they are of it.
           type: str
           sample: 5f1c0a9b7e3d
         environment:

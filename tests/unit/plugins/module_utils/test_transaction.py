@@ -135,6 +135,12 @@ def test_start_at_boot(state: str, enabled: bool, enable: bool, disable: bool) -
     assert (plan.enable, plan.disable, plan.changed) == (enable, disable, enable or disable)
 
 
+def test_a_unit_that_could_not_be_enabled_is_with_another_file() -> None:
+    static = replace(RUNNING, file_state="static")
+    for path, enable in (("/etc/systemd/system/x.service", True), ("/usr/local/bin/x", False)):
+        assert core.plan([core.Item(path, A)], {path: B}, static).enable is enable
+
+
 @pytest.mark.parametrize("paths", [["etc/x"], ["/etc/../x"], ["/etc//x"], ["/etc/x/"], ["/etc/x", "/etc/x"]])
 def test_paths_that_are_refused(paths: list[str]) -> None:
     with pytest.raises(InvalidInput, match=r"etc|/x"):
