@@ -35,7 +35,7 @@ class BareClient:
             usable = False
         if not usable:
             raise InvalidInput(f"url is {url!r}, which is not an address.", "Write it as http://HOST:PORT.")
-        self.url, self.timeout = url.rstrip("/"), timeout
+        self._url = url.rstrip("/")
         self._path = parts.path.rstrip("/")
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = kind(host, port, timeout=timeout)
@@ -59,16 +59,16 @@ class BareClient:
             status, content = answer.status, answer.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            raise Unreachable(f"No answer from {self.url}{path}: {error}.", "Check that the service runs.") from error
+            raise Unreachable(f"No answer from {self._url}{path}: {error}.", "Check that the service runs.") from error
         if status == http.client.NOT_FOUND:
-            raise NotFound(f"{self.url}{path} answered 404.", status=status)
+            raise NotFound(f"{self._url}{path} answered 404.", status=status)
         try:
             value = json.loads(content)
         except ValueError:
             value = None
         if status != http.client.OK or not isinstance(value, dict):
             raise UnexpectedAnswer(
-                f"{self.url}{path} answered {status}, but not as an Ollama server does.",
+                f"{self._url}{path} answered {status}, but not as an Ollama server does.",
                 "Check that this address is an Ollama server and not another service.",
                 status=status,
             )

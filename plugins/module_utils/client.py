@@ -68,9 +68,12 @@ class Client:
         """The loaded models: ``name``, ``size``, ``size_vram`` (bytes), ``context_length`` (per slot)."""
         return self._models("/api/ps")
 
-    def show(self, model: str) -> Json:
-        """Metadata of an installed model: ``details``, ``model_info``, ``capabilities``, ``parameters``."""
-        return self._object("POST", "/api/show", {"model": model})
+    def show(self, model: str, verbose: bool = False) -> Json:
+        """Metadata of an installed model: ``details``, ``model_info``, ``capabilities``, ``parameters``.
+
+        Lists in ``model_info`` are null or empty unless ``verbose``, which makes it megabytes: with the tokenizer's.
+        """
+        return self._object("POST", "/api/show", {"model": model, **({"verbose": True} if verbose else {})})
 
     def embed(self, model: str, text: str) -> Json:
         """Have a text embedded: ``embeddings``, and ``load_duration`` in nanoseconds."""

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from ansible_collections.llmops.ollama.plugins.module_utils.bare_client import BareClient
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import NotFound, OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.gguf import read_header
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition
@@ -48,17 +47,11 @@ class Model:
 
 
 class Server(Protocol):
-    """What is asked of a server, and where to ask it for more."""
-
-    @property
-    def url(self) -> str: ...
-
-    @property
-    def timeout(self) -> float: ...
+    """What is asked of a server."""
 
     def tags(self) -> list[dict[str, Any]]: ...
 
-    def show(self, model: str) -> dict[str, Any]: ...
+    def show(self, model: str, verbose: bool = False) -> dict[str, Any]: ...
 
 
 class Remote(Protocol):
@@ -154,7 +147,9 @@ class Lookup:
         entry = self._installed.get(name.key)
         if entry is None:
             return None
-        show = self._show(str(name))
+        show = self._server.show(str(name))
+        if lacks_lists(show):  # all of it takes a while to read
+            show = self._server.show(str(name), verbose=True)
         told = entry.get("size")
         size = told if isinstance(told, int) else 0
         shape = from_server(show, size)
@@ -165,11 +160,6 @@ class Lookup:
         blob = re.search(r"^FROM \S*(sha256-[0-9a-f]{64})", str(show.get("modelfile") or ""), re.M)
         model = Model(str(name), shape, blob=blob[1] if blob else "", source=SERVER, size=size)
         return with_parameters(model, parameters)
-
-    def _show(self, name: str) -> dict[str, Any]:
-        """What the server says of a model: all of it, which takes a while to read, only where that is needed."""
-        show = self._server.show(name)
-        return BareClient(self._server.url, self._server.timeout).show(name, True) if lacks_lists(show) else show
 
 
 def with_parameters(model: Model, parameters: Mapping[str, Any]) -> Model:
