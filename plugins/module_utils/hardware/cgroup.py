@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, to_int
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, cpu_list, to_int
 
 # How deep a service's slices are looked for.
 SLICES = 3
@@ -62,6 +62,15 @@ def slice_path(name: str) -> str:
     """The control group of a slice below that of the service manager: ``a-b.slice`` is a part of ``a.slice``."""
     parts = name.removesuffix(".slice").split("-")
     return "/".join(f"{'-'.join(parts[: number + 1])}.slice" for number in range(len(parts)))
+
+
+def slice_cpus(files: Files, below: str) -> frozenset[int]:
+    """The CPUs of a slice's cpuset, or of the innermost group above it that has one. Empty: unknown."""
+    for place in ancestors(files, "1", "cpuset", below):
+        cpus = cpu_list(files.read(f"{place}/cpuset.cpus.effective") or files.read(f"{place}/cpuset.cpus"))
+        if cpus:
+            return cpus
+    return frozenset()
 
 
 def ancestors(files: Files, pid: str, controller: str, below: str = "") -> list[str]:

@@ -16,6 +16,10 @@ from typing import Callable, Optional
 
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import MIB, Gpu
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, to_int
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.virtualization import (
+    is_container,
+    read_virtualization,
+)
 
 # Runs a command and returns its output, or None when it is missing or fails.
 Run = Callable[[Sequence[str]], Optional[str]]
@@ -63,11 +67,13 @@ def read_gpus(files: Files, memory_mb: int, run: Run = run_command) -> tuple[Gpu
 
 
 def _nvidia(files: Files, run: Run) -> list[Gpu]:
-    if not files.glob("/dev/nvidia[0-9]*") and not files.exists("/dev/nvidiactl"):
+    known = files.glob("/proc/driver/nvidia/gpus/*/information")
+    nodes = files.exists("/dev/nvidiactl") or bool(files.glob("/dev/nvidia[0-9]*"))
+    # Outside of containers the driver makes its nodes when they are first needed.
+    if not nodes and (not known or is_container(read_virtualization(files))):
         return []
     table = run(NVIDIA_QUERY) or run(NVIDIA_OLD_QUERY)
     if table is None:
-        known = files.glob("/proc/driver/nvidia/gpus/*/information")
         names = [re.search(r"Model:\s*(.+)", files.read(path)) for path in known]
         return [Gpu(vendor="nvidia", name=name.group(1) if name else "") for name in names]
     # A line that is no row is a complaint: the tool makes some of them without failing.

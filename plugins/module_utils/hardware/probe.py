@@ -13,7 +13,12 @@ with contextlib.suppress(ImportError):  # a bare host, which one may ask about b
     import psutil
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import read_limits, service_pids, slice_path
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import (
+    read_limits,
+    service_pids,
+    slice_cpus,
+    slice_path,
+)
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cpu import allowed_cpus, read_topology
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import MIB, Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
@@ -50,13 +55,16 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
     topology = read_topology(files)
     online = topology.online
     usable = (allowed_cpus(files, pid) & online) or online
+    below = slice_path(own.slice) if to_come else ""
+    if to_come:
+        usable = (usable & slice_cpus(files, below)) or usable
     usable = (usable & (own.allowed or usable)) or usable
     cpu_cores = (live and psutil.cpu_count(logical=True)) or len(online)
     physical = min((live and psutil.cpu_count(logical=False)) or topology.cores(online), cpu_cores)
     performance = min(topology.cores(topology.performance), physical)
     usable_cpus = min(len(usable), cpu_cores)
     usable_cores = min(topology.cores(usable), physical, usable_cpus)
-    limits = read_limits(files, pid, without=SERVICE, below=slice_path(own.slice) if to_come else "")
+    limits = read_limits(files, pid, without=SERVICE, below=below)
     memory_limit = min(limit for limit in (limits.memory, own.memory, memory.total) if limit is not None)
     quota = min(limit for limit in (limits.cpus, own.cpus, float(cpu_cores)) if limit is not None)
     available = min(memory.available, memory.total if limits.memory_free is None else limits.memory_free)

@@ -148,8 +148,8 @@ def _paths(files: Files, unit: str) -> Iterator[str]:
 
 
 def _assignments(text: str) -> Iterator[tuple[str, str]]:
-    """The settings of a unit's file, in its order."""
-    for line in text.splitlines():
+    """The settings of a unit's file, in its order; a line that ends in a backslash goes on in the next one."""
+    for line in re.sub(r"\\\n", " ", text).splitlines():
         name, equals, value = line.partition("=")
         if equals and not line.lstrip().startswith(("#", ";", "[")):
             yield name.strip(), value.strip()

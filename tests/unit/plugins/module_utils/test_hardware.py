@@ -192,14 +192,15 @@ def test_limits_of_a_slice_of_its_own_count_before_and_while_it_runs(tmp_path: P
         f"{place}/memory.max": str(8 << 30),
         "/sys/fs/cgroup/llm.slice/cpu.max": "300000 100000",
         "/sys/fs/cgroup/system.slice/memory.max": str(1 << 30),
+        "/sys/fs/cgroup/llm.slice/cpuset.cpus.effective": "2-5",
     }.items():
         write(tmp_path, path, text)
     before = probe(str(tmp_path))
-    assert (before.cpu_quota, before.memory_limit_mb) == (3.0, 8192)
+    assert (before.cpu_quota, before.memory_limit_mb, before.usable_cpus) == (3.0, 8192, 4)
     for path, text in {
         f"{place}/ollama.service/cgroup.procs": "77",
         "/proc/77/cgroup": "0::/llm.slice/llm-big.slice/ollama.service",
-        "/proc/77/status": "Cpus_allowed_list: 0-7",
+        "/proc/77/status": "Cpus_allowed_list: 2-5",
     }.items():
         write(tmp_path, path, text)
     assert service_pids(Files(str(tmp_path)), "ollama.service") == ["77"]
@@ -283,6 +284,7 @@ def test_a_card_without_its_device_node_is_not_ours(
     def found() -> list[str]:
         return [each.vendor for each in gpu.read_gpus(Files(str(tmp_path)), 16000, lambda command: None)]
 
+    write(tmp_path, "/.dockerenv", "")
     write(tmp_path, *seen)
     write(tmp_path, node, "")
     assert found() == []
@@ -336,6 +338,12 @@ def test_a_complaint_of_the_tool_is_no_gpu(said: str, found: int, tmp_path: Path
     assert (
         gpu.read_gpus(Files(str(tmp_path)), 16000, lambda command: said) == (Gpu("nvidia", "Tesla T4", 15360),) * found
     )
+
+
+def test_nodes_that_the_driver_has_still_to_make_are_not_missed(tmp_path: Path) -> None:
+    write(tmp_path, "/proc/driver/nvidia/gpus/0000:01:00.0/information", "Model: Tesla T4")
+    found = gpu.read_gpus(Files(str(tmp_path)), 16000, lambda command: "Tesla T4, 15360, [N/A]\n")
+    assert found == (Gpu("nvidia", "Tesla T4", 15360),)
 
 
 def test_a_driver_without_its_tool_still_shows_the_card(tmp_path: Path) -> None:

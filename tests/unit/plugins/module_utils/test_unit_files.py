@@ -76,6 +76,7 @@ def test_the_operators_own_memory_limit(tmp_path: Path, files: dict[str, str], l
         ("AllowedCPUs=0-3\nAllowedCPUs=6", None, {0, 1, 2, 3, 6}),
         ("AllowedCPUs=0-3\nAllowedCPUs=\nAllowedCPUs=6", None, {6}),
         ("AllowedCPUs=0-3\nCPUAffinity=2-5", None, {2, 3}),
+        ("AllowedCPUs=0 1 \\\n 4 5\nCPUQuota=\\\n50%", 0.5, {0, 1, 4, 5}),
     ],
 )
 def test_the_operators_own_cpu_limits(tmp_path: Path, text: str, cpus: float | None, allowed: set[int] | None) -> None:
