@@ -181,7 +181,8 @@ class ModelMemory:
     kv_full, kv_window: cache of the layers with full attention, and of those with a sliding window.
     recurrent: state of layers without attention.  compute: the graph's buffers.  output: logits of all slots.
     runtime: the runner process and the server's share.
-    batch_inputs: copies of the attention masks around the graph; they grow as the slots fill up.
+    batch_inputs: copies of the attention masks around the graph, and of the scores where attention makes a matrix of
+    them; they grow as the slots fill up.
     checkpoints, prompt_cache: what llama-server keeps of prompts; they grow with use.
     """
 
@@ -256,6 +257,9 @@ def predict_model(load: Load, engine: Engine) -> ModelMemory:
     if load.tokens is not None:
         full_mask, window_mask = (min(cells, _pad(load.tokens)) for cells in (full_mask, window_mask))
     mask_cells = (full_mask if shape.full_layers else 0) + (window_mask if shape.window_layers else 0)
+    flash = flash_attention(load, engine)
+    # To be multiplied with the values, a layer's scores are converted into half precision beside the graph.
+    scores = 0 if flash else shape.heads * max(full_mask, window_mask) * HALF
     server_share = replace(runtime.server, base=0)
     if own_engine:
         more_weights = shape.embedding_bytes if shape.tied else 0
@@ -266,10 +270,10 @@ def predict_model(load: Load, engine: Engine) -> ModelMemory:
         kv_full=_cache(shape.full_layers, full_cells, kv_type) if caches else 0,
         kv_window=_cache(shape.window_layers, window_cells, kv_type) if caches else 0,
         recurrent=shape.recurrent_bytes * slots,
-        compute=_graph(shape, batch, mask_cells, slots, flash_attention(load, engine)),
+        compute=_graph(shape, batch, mask_cells, slots, flash),
         output=0 if own_engine else slots * shape.vocabulary * SINGLE,
         runtime=runtime.runner.bytes(shape, slots) + server_share.bytes(shape, slots),
-        batch_inputs=runtime.mask_copies * batch * mask_cells * SINGLE,
+        batch_inputs=batch * (runtime.mask_copies * mask_cells * SINGLE + scores),
         checkpoints=_checkpoints(load, slots, context, kv_type) if engine.runs_llama_server else 0,
         prompt_cache=_prompt_cache(load) if engine.runs_llama_server else 0,
     )

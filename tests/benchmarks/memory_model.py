@@ -82,6 +82,7 @@ class Configuration:
     kv_type: str = "f16"
     prompt_cache_mib: int = PROMPT_CACHE_MIB
     rounds: int = 0
+    flash: bool = True
 
     @property
     def key(self) -> str:
@@ -119,6 +120,7 @@ def configurations(quick: bool, small: tuple[str, ...]) -> list[Configuration]:
         for name in small:
             rows += [Configuration(version, (name,), *each) for each in ((1, 2048), (4, 2048, "q8_0"), (2, 8192))]
         rows.append(Configuration(version, (GRID_MODEL, small[0]), 2, 2048))
+        rows += [Configuration(version, (name,), 2, 8192, flash=False) for name in (GRID_MODEL, small[0])]
     if not quick:
         rows += [Configuration("0.34.0", (GRID_MODEL,), 2, 2048, "f16", cache) for cache in (0, 256)]
     return rows
@@ -218,7 +220,7 @@ def measure(
             "OLLAMA_NUM_PARALLEL": str(row.parallel),
             "OLLAMA_CONTEXT_LENGTH": str(row.context),
             "OLLAMA_KV_CACHE_TYPE": row.kv_type,
-            "OLLAMA_FLASH_ATTENTION": "1",
+            "OLLAMA_FLASH_ATTENTION": str(int(row.flash)),
             "OLLAMA_KEEP_ALIVE": "-1",
             "OLLAMA_NOPRUNE": "1",
             "OLLAMA_NO_CLOUD": "1",
@@ -298,8 +300,8 @@ def compare(row: Configuration, seen: Measurement, shapes: dict[str, ModelShape]
     first, *others = row.models
     given = (row.parallel, row.context, row.kv_type, None)
     packing = Packing.of(probe().cpu_features)
-    loads = [Load(shapes[first], *given, row.prompt_cache_mib, seen.tokens, packing)]
-    loads += [Load(shapes[name], *given, 0, 512, packing) for name in others]
+    loads = [Load(shapes[first], *given, row.prompt_cache_mib, seen.tokens, packing, row.flash)]
+    loads += [Load(shapes[name], *given, 0, 512, packing, row.flash) for name in others]
     predicted = predict(loads, engine).peak
     measured = seen.server + seen.runners
     ratio = predicted / measured
@@ -310,7 +312,7 @@ def compare(row: Configuration, seen: Measurement, shapes: dict[str, ModelShape]
         " + ".join(row.models),
         row.parallel,
         row.context,
-        row.kv_type,
+        row.kv_type + ("" if row.flash else ", no flash attention"),
         row.prompt_cache_mib if engine.runs_llama_server else "",
         f"{filled:.0%}",
         f"{predicted / MIB:.0f}",
@@ -328,6 +330,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", help="only configurations with this model")
     parser.add_argument("--parallel", type=int, help="only those with so many slots")
     parser.add_argument("--context", type=int, help="only those with so many tokens for each slot")
+    parser.add_argument("--no-flash", action="store_true", help="only those without flash attention")
     parser.add_argument(
         "--tokens", type=int, default=16384, help="of all prompts of a round together, about [%(default)s]"
     )
@@ -354,6 +357,7 @@ def main() -> int:
         merge_stores((real, small), store)
         rows = [row for row in configurations(asked.quick, names) if row.engine in versions]
         rows = [row for row in rows if asked.model in (None, *row.models)]
+        rows = [row for row in rows if not (asked.no_flash and row.flash)]
         rows = [row for row in rows if asked.parallel in (None, row.parallel) and asked.context in (None, row.context)]
         shapes = {name: model_shape(store, name) for row in rows for name in row.models}
         lines, good = [HEAD, "|---" * HEAD.count(" | ") + "|---|"], True

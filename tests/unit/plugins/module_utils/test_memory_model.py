@@ -177,6 +177,19 @@ def test_a_quantized_cache_needs_flash_attention() -> None:
     assert effective_kv_type(Load(plain(layers=(Layer(192, 128),)), kv_type="q8_0"), OLD) == "f16"
 
 
+@pytest.mark.parametrize(
+    ("engine", "parallel", "context", "logged", "copies"),
+    [(NEW, 1, 2048, 34.3, 8), (NEW, 2, 8192, 190.5, 64), (OLD, 1, 8192, 70.5, 32), (OLD, 2, 8192, 134.5, 64)],
+)
+def test_without_flash_attention_scores_are_in_memory(
+    engine: Engine, parallel: int, context: int, logged: float, copies: int
+) -> None:
+    """Logged for gemma3 270M; the copies in half precision were found in the processes."""
+    without, with_it = (predict_model(Load(GEMMA, parallel, context, flash=each), engine) for each in (False, True))
+    assert logged * 0.96 < mib(without.compute) < logged * 1.5
+    assert mib(without.batch_inputs - with_it.batch_inputs) == copies
+
+
 def test_several_models_share_one_server() -> None:
     loads = [Load(GEMMA, 2, 4096), Load(plain(), 2, 4096)]
     both = predict(loads, NEW)
