@@ -74,6 +74,12 @@ def test_settings_are_in_effect_before_0_30(checks: Checks, model: str) -> None:
     assert "keeps keys and values as q8_0" in found["kv_cache"][1]
 
 
+def test_limits_of_the_unit_that_was_replaced_stay(host: Host) -> None:
+    assert host.check_output("systemctl show --property=TasksMax --value ollama") == "4000"
+    assert host.file("/etc/systemd/system/ollama.service").content_string.startswith("# Managed by llmops.ollama")
+    assert host.service("ollama").is_enabled
+
+
 def test_threads_are_a_parameter_of_the_model_before_0_30(host: Host, model: str) -> None:
     assert parameters(host, model)["num_thread"] == "1"
     assert "LLAMA_ARG" not in host.check_output("ollama-config")
