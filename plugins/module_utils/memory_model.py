@@ -31,7 +31,7 @@ CELL_PADDING = 256
 
 # A matrix element, an index, a logit, and a mask's element while it is being made.
 SINGLE = 4
-# An element of an attention mask as the attention kernel takes it.
+# An element of an attention mask as flash attention takes it.
 HALF = 2
 
 # Tokens that are computed at once. Ollama 0.24: the default of num_batch; 0.30 and newer: by the cells of all slots.
@@ -364,7 +364,7 @@ def _graph(shape: ModelShape, batch: int, mask_cells: int, slots: int, flash: bo
     widest = shape.feed_forward * (GATED_ALIVE if shape.gated else UNGATED_ALIVE)
     attention = 0 if flash else shape.heads * mask_cells
     token = EMBEDDINGS_ALIVE * shape.embedding + max(widest, attention) + INDEX_ELEMENTS
-    body = batch * (token * SINGLE + mask_cells * HALF)
+    body = batch * (token * SINGLE + mask_cells * (HALF if flash else SINGLE))
     logits = slots * (shape.vocabulary + EMBEDDINGS_ALIVE * shape.embedding) * SINGLE
     return max(body, logits)
 
