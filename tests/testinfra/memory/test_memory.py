@@ -20,8 +20,7 @@ RESERVE = 224  # MiB, as the scenario has it
 # Runs on the host: distinct prompts one after the other until one fails. Both versions of control groups tell of kills
 # and of the demand, as a share of the limit: without swap only pages of files can be given back, and of these the
 # programs need what they had mapped while there was room. Above 1 the kernel kills, or those pages come and go so fast
-# that nothing gets on: there is no reason to wait long for an answer, nor hours for the kernel. What it does not end
-# then, this does, with the same signal.
+# that nothing gets on, for hours: then there is no reason to wait long for an answer, and the runner is ended here.
 LOAD = """
 import glob, json, os, random, re, urllib.request
 
@@ -68,7 +67,6 @@ result = {"answered": len(answered), "tokens": sum(answered), "error": error}
 result = {**result, "demand": most, "kills": kills() - before}
 if error and not result["kills"]:
     end_runners()
-    ask(PROMPTS, 120)
 print(json.dumps(result))
 """
 
@@ -116,12 +114,10 @@ def test_the_engines_defaults_exceed_the_same_host(host: Host, model: str) -> No
     assert result["error"], result
     assert result["kills"] >= 1 or result["demand"] > 1, result
     findings = host.ansible("llmops.ollama.doctor", check=False)["findings"]
-    said = {row["what"]: row["severity"] for row in findings if row["symptom"] == "out of memory"}
-    # Not only that the cache has no limit, which is true before the first prompt.
+    problems = [row["what"] for row in findings if (row["symptom"], row["severity"]) == ("out of memory", "problem")]
+    assert any("prompt cache may grow" in what for what in problems), findings
     if result["kills"]:
-        assert any("killed" in what and severity == "problem" for what, severity in said.items()), findings
-    else:
-        assert any("killed with signal 9" in what for what in said), findings
+        assert any("killed" in what or "memory limit" in what for what in problems), findings
 
 
 def test_the_tuned_server_is_back(host: Host, model: str) -> None:
