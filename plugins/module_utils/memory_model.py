@@ -116,12 +116,19 @@ class Overhead:
 class Runtime:
     """The processes of one way to run a model: the server's share of a loaded model, and the runner.
 
-    ``mask_copies``: how many times over the masks of a batch are in memory, in and outside of the graph.
+    ``mask_copies``: how many times over the masks of a batch are in memory, in and outside of the graph; of large ones
+    only ``large_mask_copies`` and ``mask_slack`` bytes, since the collector comes sooner.
     """
 
     server: Overhead
     runner: Overhead
     mask_copies: int = 0
+    large_mask_copies: int = 0
+    mask_slack: int = 0
+
+    def around_masks(self, size: int) -> int:
+        """Bytes around the graph for masks of so many bytes."""
+        return min(self.mask_copies * size, self.large_mask_copies * size + self.mask_slack)
 
 
 LLAMA_SERVER = Runtime(
@@ -135,6 +142,8 @@ OLLAMA_ENGINE = Runtime(
     server=Overhead(base=58 * MIB, token=20, merge=40, slot_token=80),
     runner=Overhead(base=45 * MIB, token=130),
     mask_copies=8,
+    large_mask_copies=5,
+    mask_slack=110 * MIB,
 )
 # The server holds the vocabulary, too, and tokenizes.
 LLAMA_IN_PROCESS = Runtime(
@@ -273,7 +282,7 @@ def predict_model(load: Load, engine: Engine) -> ModelMemory:
         compute=_graph(shape, batch, mask_cells, slots, flash),
         output=0 if own_engine else slots * shape.vocabulary * SINGLE,
         runtime=runtime.runner.bytes(shape, slots) + server_share.bytes(shape, slots),
-        batch_inputs=batch * (runtime.mask_copies * mask_cells * SINGLE + scores),
+        batch_inputs=runtime.around_masks(batch * mask_cells * SINGLE) + batch * scores,
         checkpoints=_checkpoints(load, slots, context, kv_type) if engine.runs_llama_server else 0,
         prompt_cache=_prompt_cache(load) if engine.runs_llama_server else 0,
     )
