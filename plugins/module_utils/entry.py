@@ -14,7 +14,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
 
 # Not dict[…]: on Python 3.8 this file must still load, so that the preflight can say that it is too old.
-Result = Dict[str, Any]  # noqa: UP006
+Result = Dict[str, Any]  # noqa: UP006  # the same
 
 # The options of doc_fragments/server.py: where the Ollama server is.
 SERVER_OPTIONS: dict[str, Any] = {

@@ -63,7 +63,7 @@ class _Dice:
 
     def __init__(self, seed: int, side: int) -> None:
         self.content = random.Random(seed)  # noqa: S311  # a workload, not a secret
-        self._names = random.Random(f"{seed}/{side}")  # noqa: S311
+        self._names = random.Random(f"{seed}/{side}")  # noqa: S311  # the same
 
     def name(self) -> str:
         return "".join(self._names.choices(_SYLLABLES, k=3)).capitalize()
