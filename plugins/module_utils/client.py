@@ -31,6 +31,7 @@ Json = dict[str, Any]
 NO_GENERATE = "does not support generate"
 
 CONNECT_TIMEOUT = 5.0
+PIECE = 1 << 16  # bytes of a streamed body that are waited for at once
 # A socket's timeout has an upper bound; a day is beyond any sensible wait for one byte.
 MAX_TIMEOUT = 86400.0
 
@@ -216,6 +217,24 @@ def seconds(option: str, value: float) -> float:
             f"{option} is {value:g} seconds.", f"Give a number above 0 and not above {MAX_TIMEOUT:.0f} (one day)."
         )
     return value
+
+
+def first_bytes(response: requests.Response, amount: int) -> bytes:
+    """So many bytes of a streamed body, or all of a shorter one.
+
+    Raises ``requests.RequestException``, also where the connection ends before the body does.
+    """
+    pieces: list[bytes] = []
+    for piece in response.iter_content(min(amount, PIECE)):
+        pieces.append(piece)
+        if sum(map(len, pieces)) >= amount:
+            break
+    data = b"".join(pieces)[:amount]
+    said = response.headers.get("Content-Length", "")
+    packed = "Content-Encoding" in response.headers  # its length is another one
+    if said.isdecimal() and not packed and len(data) < min(amount, int(said)):
+        raise requests.ConnectionError("the connection was closed before the answer was complete")
+    return data
 
 
 def error_text(response: requests.Response) -> str:

@@ -7,6 +7,7 @@ Source: docs/gguf.md and ggml-common.h of ggml. Versions 2 and 3, little-endian.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ MAX_TEXT = 4 * 1024 * 1024  # a chat template
 MAX_NAME = 1 << 16
 MAX_ITEMS = 1 << 23
 MAX_DIMENSIONS = 8
+MAX_ELEMENTS = 1 << 48
 # Arrays up to this length are kept (head counts, window patterns); longer ones are tables of a tokenizer.
 KEPT_ITEMS = 1024
 
@@ -361,6 +363,8 @@ def _tensor(reader: _Reader) -> Tensor:
     name = reader.text(MAX_NAME)
     dimensions = reader.count("dimensions of a tensor", MAX_DIMENSIONS, "I")
     shape = reader.scalars("Q", dimensions)
+    if math.prod(shape) > MAX_ELEMENTS:
+        raise reader.error(f"tensor {name!r} has {' x '.join(map(str, shape))} elements, more than are believed")
     kind = int(reader.scalar("I"))
     if kind not in _TENSOR_TYPES:
         raise reader.error(f"tensor {name!r} is of type {kind}, which is not known")

@@ -13,6 +13,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import NotFou
 from ansible_collections.llmops.ollama.plugins.module_utils.gguf import read_header
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
+from ansible_collections.llmops.ollama.plugins.module_utils.model_recipe import Record
 from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import (
     ModelShape,
     from_header,
@@ -31,9 +32,8 @@ class Model:
     """A model as the memory plan needs it.
 
     ``context`` (tokens), ``batch`` and ``gpu_layers`` (-1: all) are parameters of its own, which come before the
-    server's settings. ``blob`` is
-    the name of its weights in a store, ``size`` what a store needs for all of it (bytes). ``source`` is where all of
-    this is from: server, registry or file.
+    server's settings. ``blob`` is the name of its weights in a store, ``size`` what a store needs for all of it
+    (bytes). ``source`` is where all of this is from: server, registry or file.
     """
 
     name: str
@@ -157,6 +157,10 @@ class Lookup:
             shape = replace(shape, weight_bytes=max(shape.weight_bytes, size))
         said = str(show.get("parameters") or "")
         parameters = dict(re.findall(r"^(num_ctx|num_batch|num_gpu)\s+(-?\d+)\s*$", said, re.M))
+        details = show.get("details")
+        if isinstance(details, dict) and Record.of_parent(str(details.get("parent_model") or "")):
+            # Made here, with what the last run gave every model; what the next one gives is not settled yet.
+            parameters = {key: value for key, value in parameters.items() if key == "num_ctx"}
         blob = re.search(r"^FROM \S*(sha256-[0-9a-f]{64})", str(show.get("modelfile") or ""), re.M)
         model = Model(str(name), shape, blob=blob[1] if blob else "", source=SERVER, size=size)
         return with_parameters(model, parameters)

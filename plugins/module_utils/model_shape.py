@@ -14,7 +14,7 @@ from math import prod
 from typing import Any
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
-from ansible_collections.llmops.ollama.plugins.module_utils.gguf import Header, Tensor, tensor_bytes
+from ansible_collections.llmops.ollama.plugins.module_utils.gguf import MAX_ELEMENTS, Header, Tensor, tensor_bytes
 
 # Families that the server loads with one slot, whatever OLLAMA_NUM_PARALLEL says. Source: server/sched.go.
 SINGLE_SLOT_FAMILIES = frozenset(
@@ -163,7 +163,7 @@ def _listed(tensor: Any) -> Tensor:
     """One of the tensors in a server's answer."""
     if isinstance(tensor, dict) and isinstance(tensor.get("name"), str):
         shape = tensor.get("shape") or []
-        if isinstance(shape, list) and all(_is_count(size) for size in shape):
+        if isinstance(shape, list) and all(_is_count(size) for size in shape) and prod(map(int, shape)) <= MAX_ELEMENTS:
             return Tensor(tensor["name"], tuple(map(int, shape)), str(tensor.get("type", "")))
     raise InvalidInput(f"The server's answer lists {tensor!r:.200} as a tensor.", _NO_OLLAMA)
 

@@ -200,4 +200,4 @@ def _disk(base: Path, path: str, min_mb: int) -> Disk:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdigit())
+    return tuple(int(part) for part in version.split(".") if part.isdecimal())

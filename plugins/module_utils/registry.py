@@ -24,6 +24,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.client import (
     CONNECT_TIMEOUT,
     brief,
     error_text,
+    first_bytes,
     http_url,
     no_answer,
     seconds,
@@ -235,7 +236,9 @@ class Registry:
         try:
             with self._session.get(url, headers=dict(headers), stream=part is not None, **options) as response:
                 if response.ok and part and response.status_code != http.client.PARTIAL_CONTENT:
-                    return bytes(response.raw.read(part[1])[part[0] :])
+                    return first_bytes(response, part[1])[part[0] :]
+                if response.ok and part:
+                    return first_bytes(response, part[1] - part[0])
                 if response.ok:
                     return bytes(response.content)
                 message = error_text(response)

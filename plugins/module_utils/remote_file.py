@@ -10,7 +10,7 @@ import http.client
 with contextlib.suppress(ImportError):  # entry.run() reports the missing library to the user
     import requests
 
-from ansible_collections.llmops.ollama.plugins.module_utils.client import CONNECT_TIMEOUT, brief
+from ansible_collections.llmops.ollama.plugins.module_utils.client import CONNECT_TIMEOUT, brief, first_bytes
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import NotFound, UnexpectedAnswer, Unreachable
 from ansible_collections.llmops.ollama.plugins.module_utils.gguf import Header, read_header
 
@@ -44,10 +44,10 @@ def _part(session: requests.Session, url: str, offset: int, length: int, timeout
             status = response.status_code
             if status == http.client.PARTIAL_CONTENT:
                 size = response.headers.get("Content-Range", "").rpartition("/")[2]
-                return response.content, int(size) if size.isdigit() else 0
+                return first_bytes(response, length), int(size) if size.isdecimal() else 0
             if status == http.client.OK:
                 size = response.headers.get("Content-Length", "")
-                return response.raw.read(offset + length)[offset:], int(size) if size.isdigit() else 0
+                return first_bytes(response, offset + length)[offset:], int(size) if size.isdecimal() else 0
             if status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
                 return b"", 0
     except requests.RequestException as error:

@@ -162,4 +162,4 @@ def _unreadable(pid: int, what: str, error: OSError) -> Unhealthy:
 
 
 def _count(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() else None
+    return int(text) if text and text.isdecimal() else None

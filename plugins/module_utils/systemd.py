@@ -117,7 +117,7 @@ def parse_unit(text: str) -> Unit:
     values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
     def number(name: str) -> int:
-        return int(values[name]) if values.get(name, "").isdigit() else 0
+        return int(values[name]) if values.get(name, "").isdecimal() else 0
 
     return Unit(
         name=values.get("Id", ""),

@@ -166,4 +166,4 @@ def _kv_type(text: str) -> str:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() and int(text) else None
+    return int(text) if text and text.isdecimal() and int(text) else None

@@ -64,7 +64,7 @@ class Response:
     def _read_head(self, lines: Sequence[str]) -> None:
         version, _, rest = lines[0].partition(" ")
         status, _, self.reason = rest.partition(" ")
-        if not version.startswith("HTTP/1.") or not status.isdigit():
+        if not version.startswith("HTTP/1.") or not status.isdecimal():
             raise BadHttp(f"it does not speak HTTP ({lines[0][:40]!r})")
         if status.startswith("1"):  # only informs; the answer is still to come
             return
@@ -80,7 +80,7 @@ class Response:
         elif self.status in (http.client.NO_CONTENT, http.client.NOT_MODIFIED):
             self._left = 0
         elif length is not None:
-            if not length.isdigit():
+            if not length.isdecimal():
                 raise BadHttp(f"its Content-Length is {length[:40]!r}")
             self._left = int(length)
 

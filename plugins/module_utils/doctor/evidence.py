@@ -60,7 +60,7 @@ class Runner:
     def option(self, *names: str) -> int | None:
         """The number after one of the command line's options, or None."""
         for word, value in zip(self.command, self.command[1:]):
-            if word in names and value.isdigit():
+            if word in names and value.isdecimal():
                 return int(value)
         return None
 
@@ -172,7 +172,7 @@ class Evidence:
     def parallel(self) -> int:
         """Slots that the process was told to use."""
         value = clean(self.has.get("OLLAMA_NUM_PARALLEL", "1"))
-        return int(value) if value.isdigit() and int(value) > 0 else 1
+        return int(value) if value.isdecimal() and int(value) > 0 else 1
 
     @property
     def threads(self) -> int | None:
@@ -180,7 +180,7 @@ class Evidence:
         for runner in self.runners:
             told = runner.option("-t", "--threads")
             from_environment = runner.environment.get("LLAMA_ARG_THREADS", "")
-            if told or (self.engine.runs_llama_server and from_environment.isdigit()):
+            if told or (self.engine.runs_llama_server and from_environment.isdecimal()):
                 return told or int(from_environment)
         return next((load.threads for load in reversed(self.loads) if load.threads), None)
 
@@ -200,7 +200,7 @@ def duration(text: str) -> float:
     text = clean(text)
     sign = -1 if text.startswith("-") else 1
     body = text.lstrip("+-")
-    if body.isdigit():
+    if body.isdecimal():
         total = float(body)
     else:
         parts = re.findall(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", body)

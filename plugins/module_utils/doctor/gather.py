@@ -266,7 +266,7 @@ def _sample(files: Files, pid: str, pids: Sequence[int]) -> Sample:
 def _pairs(files: Files, path: str) -> dict[str, int]:
     """A file of lines with a name and a number."""
     rows = (line.split() for line in files.read(path).splitlines())
-    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
+    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdecimal()}
 
 
 def _major_faults(files: Files, pid: int) -> int:

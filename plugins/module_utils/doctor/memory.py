@@ -200,7 +200,7 @@ def cache_without_limit(seen: Evidence) -> Iterator[Finding]:
     if seen.environment is None or variable is None:
         return
     value = seen.environment.get(variable, "")
-    if value.isdigit():
+    if value.isdecimal():
         return
     room = seen.memory_free // MIB
     allowed = "without a limit" if value == "-1" else f"up to {DEFAULT_CACHE_MB} MiB for each loaded model"
@@ -219,7 +219,7 @@ def remedy(seen: Evidence) -> str:
     if seen.parallel > 1:
         ways.append(f"lower OLLAMA_NUM_PARALLEL from {seen.parallel} to {seen.parallel // 2}")
     context = seen.has.get("OLLAMA_CONTEXT_LENGTH", "")
-    if context.isdigit() and int(context) > 4096:
+    if context.isdecimal() and int(context) > 4096:
         ways.append(f"lower OLLAMA_CONTEXT_LENGTH from {context}")
     ways.append(_quantized(seen))
     keep = seen.has.get("OLLAMA_KEEP_ALIVE", "")

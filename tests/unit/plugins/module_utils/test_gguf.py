@@ -122,6 +122,10 @@ def prefix(tensors: int, keys: int, version: int = 3) -> bytes:
         (prefix(0, 1) + text("key") + struct.pack("<IIQQ", 9, 8, 5000, 1 << 63), "bytes of text"),
         (prefix(1, 0) + text("t") + struct.pack("<I", 1000), "dimensions"),
         (prefix(1, 0) + text("t") + struct.pack("<IQIQ", 1, 8, 99, 0), "type 99"),
+        (
+            prefix(1, 0) + text("t") + struct.pack("<IQQIQ", 2, 1 << 60, 1 << 60, 0, 0),
+            "elements, more than are believed",
+        ),
         (header({"general.architecture": "llama", "general.alignment": 0}), "alignment is 0"),
     ],
 )

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.bare_client import B
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, NotFound
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import definitions
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Lookup, Model
+from ansible_collections.llmops.ollama.plugins.module_utils.model_recipe import Record
 from ansible_collections.llmops.ollama.plugins.module_utils.registry import Registry
 from ansible_collections.llmops.ollama.plugins.module_utils.registry_facts import Elsewhere
 from fake_http import Answer, FakeOllama, FakeRegistry
@@ -157,6 +160,44 @@ def test_a_registry_is_asked_for_the_head_of_the_file_only(registry: FakeRegistr
     assert model.shape.weight_bytes == WEIGHTS + 5000
     assert model.blob.startswith("sha256-")
     assert len(registry.log) <= 5
+
+
+def cut(body: bytes) -> Answer:
+    return Answer(200, body, {"Content-Length": str(len(body) + 5000), "Connection": "close"})
+
+
+def stalled(body: bytes) -> Answer:
+    return Answer(200, body, {"Content-Length": str(len(body) + 5000)})
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"), [(cut, "the connection was closed before the answer was complete"), (stalled, "timed out")]
+)
+@pytest.mark.parametrize("status", [200, 206])
+def test_a_file_that_does_not_come_whole_is_no_damaged_one(
+    registry: FakeRegistry, answer: Callable[[bytes], Answer], words: str, status: int
+) -> None:
+    registry.publish_file("library/m:1", FILE)
+    manifest = Answer(200, registry.manifests["library/m:1"])
+    config = next(Answer(200, blob) for blob in registry.blobs.values() if blob.startswith(b"{"))
+    registry.queue = [manifest, config, replace(answer(HEADER[:200]), status=status)]
+    with Registry(timeout=0.3) as questions:
+        lookup = Lookup(BareClient("http://127.0.0.1:1", 5.0), Elsewhere(questions, registry.url))
+        assert lookup.models(definitions(["m:1"])) == ()
+    (warning,) = lookup.warnings
+    assert "No answer from the registry" in warning
+    assert words in warning
+
+
+def test_what_a_run_gave_every_model_is_not_the_models_own(ollama: FakeOllama, registry: FakeRegistry) -> None:
+    record = Record("0" * 16, "0" * 40)
+    registry.publish("library/m:1")
+    for parent, expected in (("", (1024, 64, 20)), (str(record.name), (1024, None, None))):
+        ollama.install("m:1", registry.manifests["library/m:1"])
+        parameters = "num_ctx 1024\nnum_batch 64\nnum_gpu 20"
+        ollama.shows["m:1"] = {**SHOW, "parameters": parameters, "details": {**SHOW["details"], "parent_model": parent}}
+        ((model,), _warnings) = look(registry, "m:1", server=ollama)
+        assert (model.context, model.batch, model.gpu_layers) == expected
 
 
 def test_what_the_server_lacks_the_registry_tells(ollama: FakeOllama, registry: FakeRegistry) -> None:
