@@ -10,13 +10,19 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable
 
 from ansible_collections.llmops.ollama.plugins.module_utils import runner as processes
-from ansible_collections.llmops.ollama.plugins.module_utils.engine import Engine, check_variable, variable_problem
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import (
+    GPU_NONE,
+    VARIABLES,
+    Engine,
+    check_variable,
+    variable_problem,
+)
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, Unhealthy
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Systemd, Unit, byte_limit
@@ -35,17 +41,20 @@ _PAGE = 65536  # the largest; the kernel rounds limits down to whole pages
 
 @dataclass(frozen=True)
 class Wanted:
-    """What must be in effect: variables, properties of the unit, models on the GPU, threads (None: any number)."""
+    """What must be in effect: variables, properties of the unit, how much of the models is on GPUs, and threads.
+
+    ``gpu`` is one of ``GPU_CHOICES``; ``threads`` None means any number.
+    """
 
     environment: Mapping[str, str] = field(default_factory=dict)
     directives: Mapping[str, str] = field(default_factory=dict)
-    gpu: bool = False
+    gpu: str = GPU_NONE
     threads: int | None = None
 
     def count(self, name: str) -> int | None:
         """A variable that is a positive number; None where none is wanted, or where the server decides by itself."""
         value = self.environment.get(name, "")
-        return int(value) if value.isdigit() and int(value) else None
+        return int(value) if value.isdecimal() and int(value) else None
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,7 @@ class Proof:
         unit = self._host.unit(self._service)
         has = processes.read_environ(unit.main_pid, self._host.proc)
         engine = engine_of(self._version)
-        wrong = [each for name, value in sorted(has.items()) for each in setting_problems(name, value, engine)]
+        wrong = [each for name, value in sorted(has.items()) for each in setting_problems(name, value, engine, has)]
         if wrong:
             raise Unhealthy(
                 f"Process {unit.main_pid} of {self._service} has settings without effect. {' '.join(wrong)}",
@@ -176,14 +185,14 @@ def engine_of(version: str) -> Engine:
         return Engine()
 
 
-def setting_problems(name: str, value: str, engine: Engine) -> list[str]:
-    """Why a variable of the server has no effect, or not the one that it seems to have."""
-    problem = variable_problem(name, engine)
+def setting_problems(name: str, value: str, engine: Engine, others: Collection[str] = ()) -> list[str]:
+    """Why a variable of the server has no effect beside the ``others``, or not the one that it seems to have."""
+    problem = variable_problem(name, engine, others)
     if problem:
         return [problem]
     meant = value.strip().strip("\"'")  # as the server reads it
     try:
-        if meant:  # an empty one counts as not set
+        if meant and name in VARIABLES:  # an empty one counts as not set
             check_variable(name, meant)
     except InvalidInput as error:
         return [f"{name} is {value!r}, which the server silently replaces. {error.remedy}"]

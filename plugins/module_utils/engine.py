@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
@@ -16,6 +17,12 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import Invali
 # From this release on models run in llama.cpp's llama-server, a child process that inherits the service's environment.
 LLAMA_SERVER_SINCE = (0, 30, 0)
 PARALLEL_SINCE = (0, 1, 33)
+
+FLASH_ATTENTION = "OLLAMA_FLASH_ATTENTION"
+KV_CACHE_TYPE = "OLLAMA_KV_CACHE_TYPE"
+PROMPT_CACHE = "LLAMA_ARG_CACHE_RAM"
+CHECKPOINTS = "LLAMA_ARG_CTX_CHECKPOINTS"
+GPU_OVERHEAD = "OLLAMA_GPU_OVERHEAD"
 
 # Models that OLLAMA_MAX_LOADED_MODELS=0 allows for each GPU, or in all on a host without one.
 DEFAULT_LOADED_MODELS = 3
@@ -33,12 +40,27 @@ VISIBILITY = {
     "intel": ("GGML_VK_VISIBLE_DEVICES",),
 }
 
+# How much of each loaded model must be on GPUs: any part of it, some of it, all of it.
+GPU_NONE, GPU_SOME, GPU_ALL = GPU_CHOICES = ("none", "some", "all")
+
 # Variables that no current version reads, with what does the same job.
 DEAD_VARIABLES: dict[str, str] = {
     "OLLAMA_NUM_GPU": "Use the option num_gpu: 0 hides the GPUs, a number of layers goes into the model's parameters.",
     "OLLAMA_REQUEST_TIMEOUT": "Use the option request_timeout: it sets the proxy's timeouts and OLLAMA_LOAD_TIMEOUT.",
     "OLLAMA_NUM_THREAD": "Use LLAMA_ARG_THREADS (0.30 and newer) or the model parameter num_thread.",
     "OLLAMA_NUM_THREADS": "Use LLAMA_ARG_THREADS (0.30 and newer) or the model parameter num_thread.",
+}
+
+# Variables of llama-server that Ollama leaves without effect, since it gives the same on the command line: what to set,
+# and the variable without which it does not.
+OVERRIDDEN: dict[str, tuple[str, str | None]] = {
+    "LLAMA_ARG_N_PARALLEL": ("OLLAMA_NUM_PARALLEL", None),
+    "LLAMA_ARG_CTX_SIZE": ("OLLAMA_CONTEXT_LENGTH", None),
+    "LLAMA_ARG_FLASH_ATTN": (FLASH_ATTENTION, None),
+    "LLAMA_ARG_BATCH": ("the model parameter num_batch", None),
+    "LLAMA_ARG_UBATCH": ("the model parameter num_batch", None),
+    "LLAMA_ARG_CACHE_TYPE_K": (KV_CACHE_TYPE, KV_CACHE_TYPE),
+    "LLAMA_ARG_CACHE_TYPE_V": (KV_CACHE_TYPE, KV_CACHE_TYPE),
 }
 
 # How similar a name is that was meant to be another: a letter more, less or changed, or another case. Names of
@@ -65,11 +87,11 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "OLLAMA_MAX_QUEUE": _COUNT,
     "OLLAMA_MAX_TRANSFER_STREAMS": _COUNT,
     "OLLAMA_CONTEXT_LENGTH": _COUNT,
-    "OLLAMA_GPU_OVERHEAD": _COUNT,
+    GPU_OVERHEAD: _COUNT,
     "OLLAMA_KEEP_ALIVE": _DURATION,
     "OLLAMA_LOAD_TIMEOUT": _DURATION,
-    "OLLAMA_KV_CACHE_TYPE": _KV_TYPE,
-    "OLLAMA_FLASH_ATTENTION": _BOOLEAN,
+    KV_CACHE_TYPE: _KV_TYPE,
+    FLASH_ATTENTION: _BOOLEAN,
     "OLLAMA_GO_TEMPLATE": _BOOLEAN,
     "OLLAMA_DEBUG_LOG_REQUESTS": _BOOLEAN,
     "OLLAMA_NOHISTORY": _BOOLEAN,
@@ -91,7 +113,8 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "OLLAMA_ORIGINS": _TEXT,
     "OLLAMA_REMOTES": _TEXT,
     "LLAMA_ARG_THREADS": _SIGNED,
-    "LLAMA_ARG_CACHE_RAM": _SIGNED,
+    PROMPT_CACHE: _SIGNED,
+    CHECKPOINTS: _COUNT,
 }
 
 
@@ -132,7 +155,7 @@ class Engine:
     @property
     def prompt_cache_variable(self) -> str | None:
         """The variable that caps, in MiB, the prompt cache of each loaded model; None where there is no such cache."""
-        return "LLAMA_ARG_CACHE_RAM" if self.runs_llama_server else None
+        return PROMPT_CACHE if self.runs_llama_server else None
 
     def __str__(self) -> str:
         return (
@@ -151,13 +174,14 @@ def is_on(value: str) -> bool:
 
 
 def visible(value: str, count: int) -> tuple[int, ...]:
-    """Which of so many devices a visibility variable leaves: each is named by its number or an identifier.
+    """Which of so many devices a visibility variable leaves: each is named by its number or an identifier (``GPU-…``).
 
     The first that does not exist ends the list. Which one an identifier means is not known here: the next one is taken.
     """
     found: list[int] = []
     for part in (each.strip() for each in value.split(",")):
-        device = int(part) if part.isdecimal() and len(part) < 5 else len(found) if part[:1].isalpha() else count
+        named = part.startswith(("GPU-", "MIG-"))
+        device = int(part) if part.isdecimal() and len(part) < 5 else len(found) if named else count
         if device >= count or device in found:
             break
         found.append(device)
@@ -178,12 +202,20 @@ def check_variable(name: str, value: str) -> None:
         raise InvalidInput(f"{where} is {value!r}.", f"It must be {form}.", key=name)
 
 
-def variable_problem(name: str, engine: Engine) -> str | None:
-    """Why setting this variable has no effect, or None where it has one or where that is not ours to judge."""
+def variable_problem(name: str, engine: Engine, others: Collection[str] = ()) -> str | None:
+    """Why setting this variable has no effect, or None where it has one or where that is not ours to judge.
+
+    ``others`` are the variables that are set as well.
+    """
     if name in DEAD_VARIABLES:
         return f"{name} is read by no current Ollama. {DEAD_VARIABLES[name]}"
     if name.startswith("LLAMA_ARG_") and not engine.runs_llama_server:
         return f"{name} is read by Ollama 0.30 and newer only, not by {engine}."
+    if name in OVERRIDDEN:
+        instead, where = OVERRIDDEN[name]
+        if where and where not in others:
+            return None
+        return f"{name} has no effect: Ollama gives llama-server the same on its command line. Use {instead}."
     if name in VARIABLES:
         return None
     # Of other programs' variables only those are ours to judge that are a slip away from one of the server's.

@@ -72,13 +72,12 @@ class Health:
         return all(check.ok for check in self.checks)
 
 
-def own_threads(name: str, declared: Sequence[Definition]) -> int | None:
-    """The number of threads that a model was declared with."""
+def own_numbers(name: str, declared: Sequence[Definition]) -> dict[str, int]:
+    """The parameters that are numbers with which a model was declared."""
     for definition in declared:
         if same_model(str(definition.name), name):
-            value = str(definition.parameters.get("num_thread", ""))
-            return int(value) if value.isdecimal() else None
-    return None
+            return {key: value for key, value in definition.parameters.items() if isinstance(value, int)}
+    return {}
 
 
 class Examination:
@@ -128,7 +127,7 @@ class Examination:
             checks += self._all(proof.of_process())
             if generated:  # or the model is not loaded
                 name = self._chosen()
-                own = own_threads(name, self._declared or ())
+                own = own_numbers(name, self._declared or ())
                 model = Model(self._client, self._wanted, self._service, self._host, name, own)
                 checks += self._all(model.checks())
             checks += self._all(proof.of_memory())

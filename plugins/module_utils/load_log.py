@@ -22,6 +22,9 @@ _BUFFER = re.compile(r"^\s*(\w+):\s+(\S+)\s+(model|KV|RS|compute|output) buffer 
 _BATCH = re.compile(r"^llama_context: n_ubatch\s*= (\d+)", re.MULTILINE)
 _SLOTS = re.compile(r"^llama_context: n_seq_max\s*= (\d+)", re.MULTILINE)
 _KV_TYPE = re.compile(r"^llama_kv_cache: size = .* K \((\w+)\)", re.MULTILINE)
+_NO_FLASH = re.compile(
+    r"^llama_context: flash_attn +?= disabled|Operation:commit .*? FlashAttention:Disabled ", re.MULTILINE
+)
 _THREADS = re.compile(r"system_info: n_threads = (\d+)")
 _CELLS = re.compile(r"^llama_context: n_ctx_(?:seq|per_seq)\s*= (\d+)", re.MULTILINE)
 
@@ -39,8 +42,8 @@ MAX_FACTOR = 2.0
 class LoadedParts:
     """Bytes that the last load in a log allocated, and how it was loaded; None where the log does not say.
 
-    ``blob`` is the name of the model's file in the store, ``context`` is per slot, in tokens, ``llama_server`` says
-    which of the engines it was.
+    ``blob`` is the name of the model's file in the store, ``context`` is per slot, in tokens, ``flash`` is whether it
+    uses flash attention, and ``llama_server`` says which of the engines it was.
     """
 
     weights: int | None = None
@@ -54,6 +57,7 @@ class LoadedParts:
     threads: int | None = None
     kv_type: str | None = None
     blob: str | None = None
+    flash: bool = True
     llama_server: bool = False
 
 
@@ -110,7 +114,12 @@ def last_load(log: str) -> LoadedParts | None:
     blob = _BLOB.search(text)
     if parts is None:
         return None
-    return replace(parts, blob=blob[1] if blob else None, llama_server='msg="starting llama-server"' in text)
+    return replace(
+        parts,
+        blob=blob[1] if blob else None,
+        flash=not _NO_FLASH.search(text),
+        llama_server='msg="starting llama-server"' in text,
+    )
 
 
 def _llama(text: str) -> LoadedParts:

@@ -14,6 +14,7 @@ from typing import Any
 from ansible_collections.llmops.ollama.plugins.module_utils import runner as processes
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client, Json
 from ansible_collections.llmops.ollama.plugins.module_utils.effective import Checks, Host, Wanted
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import GPU_ALL, GPU_SOME
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError, Unhealthy
 from ansible_collections.llmops.ollama.plugins.module_utils.load_log import LoadedParts, load_of
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB
@@ -31,14 +32,21 @@ VISION_CONTEXT = 2048  # what the server gives a model that sees, at least
 class Model:
     """The checks of one model that the server was just made to load.
 
-    ``own_threads`` is the number that the user declared for this model, which wins over the server's.
+    ``own`` are numbers that the user declared for this model (``num_thread``, ``num_gpu``): they win over the server's.
     """
 
     def __init__(
-        self, client: Client, wanted: Wanted, service: str, host: Host, name: str, own_threads: int | None = None
+        self,
+        client: Client,
+        wanted: Wanted,
+        service: str,
+        host: Host,
+        name: str,
+        own: Mapping[str, int] | None = None,
     ) -> None:
         self._client, self._wanted, self._service, self._host, self._name = client, wanted, service, host, name
-        self._own_threads = own_threads
+        self._own = own or {}
+        self._own_threads = self._own.get("num_thread")
         self._show: Json | None = None
         self._runner: Runner | None = None
         self._load: LoadedParts | None = None
@@ -61,8 +69,10 @@ class Model:
                 yield from on_runner
         if wanted.count("OLLAMA_CONTEXT_LENGTH"):
             yield "context", self.context
-        if wanted.gpu:
+        if wanted.gpu == GPU_ALL:
             yield "gpu", self.gpu
+        elif wanted.gpu == GPU_SOME and self._own.get("num_gpu") != 0:
+            yield "gpu", self.some_gpu
 
     def runner(self) -> str:
         """A child of the service's process runs the model."""
@@ -186,9 +196,25 @@ class Model:
         ]
         raise Unhealthy(
             f"CPU fallback: {'; '.join(parts)}.",
+            f"{self._find_gpu()}, free GPU memory or lower parallel, context or model size, and look for a num_gpu that"
+            " allows fewer layers.",
+        )
+
+    def some_gpu(self) -> str:
+        """A part of the model is in the GPU's memory."""
+        loaded = self._loaded()
+        part, size = loaded.get("size_vram", 0) // MIB, loaded.get("size", 0) // MIB
+        if part:
+            return f"{part} of {size} MiB of {self._name} are on the GPU"
+        raise Unhealthy(
+            f"CPU fallback: the host has a GPU, and nothing of the {size} MiB of {self._name} is on it.",
+            f"{self._find_gpu()}, or set ollama_num_gpu to 0 if it shall not be used.",
+        )
+
+    def _find_gpu(self) -> str:
+        return (
             "Check that the driver works (nvidia-smi, rocm-smi) and that the server found the GPU"
-            f" (journalctl -u {self._service}), free GPU memory or lower parallel, context or model size, and look for"
-            " a num_gpu that allows fewer layers.",
+            f" (journalctl -u {self._service})"
         )
 
     def _shown(self) -> Json:

@@ -91,6 +91,29 @@ OWN_ENGINE = frozenset(
         "lfm2moe",
     }
 )
+# Those that it uses flash attention for without being told to.
+FLASH_BY_DEFAULT = frozenset(
+    {
+        "gemma3",
+        "gemma4",
+        "gptoss",
+        "gpt-oss",
+        "lfm2",
+        "lfm2moe",
+        "mistral3",
+        "nemotron_h",
+        "nemotron_h_moe",
+        "nemotron_h_omni",
+        "olmo3",
+        "qwen3",
+        "qwen3moe",
+        "qwen35",
+        "qwen35moe",
+        "qwen3next",
+        "qwen3vl",
+        "qwen3vlmoe",
+    }
+)
 # Architectures that cannot have a quantized cache: flash attention does not know them.
 NO_FLASH_ATTENTION = frozenset({"gemma2", "grok"})
 
@@ -156,9 +179,10 @@ LLAMA_IN_PROCESS = Runtime(
 class Load:
     """A model, and how it is loaded. ``context`` is per slot, in tokens; ``batch`` None is the engine's choice.
 
-    ``prompt_cache_mib`` is LLAMA_ARG_CACHE_RAM: None is the engine's default, 0 is none, -1 is no limit.
+    ``prompt_cache_mib`` is LLAMA_ARG_CACHE_RAM: None is the engine's default, 0 is none, and -1 is no limit, which is
+    counted as the default. ``checkpoints`` is LLAMA_ARG_CTX_CHECKPOINTS.
     ``tokens`` bounds what all slots hold together; None: every slot may be full. ``packing`` is the processor's.
-    ``flash`` is whether flash attention may be used.
+    ``flash`` is whether flash attention may be used; None leaves it to the engine.
     """
 
     shape: ModelShape
@@ -169,7 +193,8 @@ class Load:
     prompt_cache_mib: int | None = None
     tokens: int | None = None
     packing: Packing = UNPACKED
-    flash: bool = True
+    flash: bool | None = True
+    checkpoints: int = MAX_CHECKPOINTS
 
     def __post_init__(self) -> None:
         for name in ("parallel", "context"):
@@ -313,14 +338,18 @@ def effective_batch(load: Load, engine: Engine) -> int:
 
 def effective_kv_type(load: Load, engine: Engine) -> str:
     """The cache's type: f16 where the engine refuses another one for this model."""
-    return load.kv_type if flash_attention(load, engine) else "f16"
+    # Up to 0.24 llama.cpp is given another one only where flash attention was asked for.
+    asked = load.flash or engine.runs_llama_server or load.shape.architecture in OWN_ENGINE
+    return load.kv_type if asked and flash_attention(load, engine) else "f16"
 
 
 def flash_attention(load: Load, engine: Engine) -> bool:
     """Whether attention runs without a matrix of all scores."""
-    if not load.flash or engine.runs_llama_server:
-        return load.flash
     shape = load.shape
+    if engine.runs_llama_server or load.flash is False:
+        return load.flash is not False
+    if load.flash is None and shape.architecture in OWN_ENGINE - FLASH_BY_DEFAULT:
+        return False
     keys = {layer.key_elements for layer in shape.layers if layer.key_elements}
     values = {layer.value_elements for layer in shape.layers if layer.value_elements}
     return shape.architecture not in NO_FLASH_ATTENTION and not shape.is_embedding and keys == values
@@ -383,7 +412,7 @@ def _checkpoints(load: Load, slots: int, context: int, kv_type: str) -> int:
     shape = load.shape
     if shape.is_embedding:
         return 0
-    number = min(MAX_CHECKPOINTS, CHECKPOINTS_AFTER_PROMPT + context // (CHECKPOINT_SPACING + 1))
+    number = min(load.checkpoints, CHECKPOINTS_AFTER_PROMPT + context // (CHECKPOINT_SPACING + 1))
     window = _cache(shape.window_layers, min(context, shape.window), kv_type)
     return slots * number * (window + shape.recurrent_bytes) * (100 + CHECKPOINT_HOLES) // 100
 
@@ -392,4 +421,5 @@ def _prompt_cache(load: Load) -> int:
     """The limit of the cache: it is kept before, not after, a prompt is added."""
     if load.shape.is_embedding:
         return 0
-    return (PROMPT_CACHE_MIB if load.prompt_cache_mib is None else load.prompt_cache_mib) * MIB
+    size = load.prompt_cache_mib
+    return (PROMPT_CACHE_MIB if size is None or size < 0 else size) * MIB

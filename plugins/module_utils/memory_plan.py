@@ -9,14 +9,17 @@ type of the cache, context. Since a bigger budget only ends the way down earlier
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import Engine
+from ansible_collections.llmops.ollama.plugins.module_utils.gguf import BLOCKS
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import MIB, Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.load_log import Calibration, last_load
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import (
+    MAX_CHECKPOINTS,
     Load,
     MemoryPrediction,
     ModelMemory,
@@ -31,6 +34,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy
 
 # Quantizations below eight bits keep the embeddings, which small models mostly consist of, in about so many bits.
 EMBEDDING_BITS = 8.5
+EMBEDDING_TYPE = "Q8_0"
 
 
 @dataclass(frozen=True)
@@ -42,15 +46,20 @@ class Budget:
     gpu: int = 0
 
     @classmethod
-    def of(cls, hardware: Hardware, policy: Policy, use_gpus: bool, tuned_main: int | None = None) -> Budget:
-        """What is left of a host's memory; ``tuned_main``, the last run's budget, stays where it is close enough."""
+    def of(cls, hardware: Hardware, policy: Policy, tuned_main: int | None = None, gpu_overhead: int = 0) -> Budget:
+        """What is left of a host's memory.
+
+        ``tuned_main``, the last run's budget, stays where it is close enough and leaves half of the reserve.
+        ``gpu_overhead`` is what the user keeps free of each GPU (OLLAMA_GPU_OVERHEAD, in MiB).
+        """
         usable = hardware.usable_memory_mb
-        main = usable - policy.reserve.of(usable)
-        if tuned_main and abs(tuned_main - main) <= policy.tolerance * main:
+        reserve = policy.reserve.of(usable)
+        main = usable - reserve
+        if tuned_main and abs(tuned_main - main) <= policy.tolerance * main and tuned_main <= usable - reserve // 2:
             main = tuned_main
         cards = [gpu.memory_mb or 0 for gpu in hardware.gpus if gpu.offloads and not gpu.integrated]
-        free = sum(size - policy.gpu_reserve.of(size) for size in cards)
-        return cls(main, usable - main, free if use_gpus else 0)
+        free = sum(max(0, size - policy.gpu_reserve.of(size) - gpu_overhead) for size in cards)
+        return cls(main, usable - main, free)
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,8 @@ class MemoryPlan:
     """A configuration, and what it takes in the worst case. Sizes in MiB.
 
     ``planned`` is the prediction for the largest models that may be loaded together, with the policy's margin;
-    ``on_gpu`` says that their weights and caches are planned on GPUs. ``wanted`` is what memory had to be short of.
+    ``on_gpu`` says that their weights and caches are planned on GPUs, ``spilled`` that they are too large for these.
+    ``wanted`` is what memory had to be short of.
     """
 
     budget: Budget
@@ -124,6 +134,7 @@ class MemoryPlan:
     planned_mb: int
     predicted_mb: int
     on_gpu: bool
+    spilled: bool = False
     models: tuple[Planned, ...] = ()
     wanted: Configuration | None = None
     wanted_mb: int = 0
@@ -172,27 +183,25 @@ class _Need:
     models: tuple[Planned, ...]
 
 
-class Planner:
-    """Plans for one host and the models that it shall serve.
+@dataclass(frozen=True)
+class Given:
+    """What is settled for all models: see ``Load``.
 
-    ``packing`` is that of its processor, ``flash`` whether flash attention may be used, and ``gpu_layers`` how many
-    layers of each model shall be on GPUs, where the model does not say so itself; None: all.
+    ``gpu_layers``: how many layers of each model shall be on GPUs, where the model does not say so itself; None: all.
     """
 
-    def __init__(
-        self,
-        workload: Workload,
-        engine: Engine,
-        budget: Budget,
-        policy: Policy,
-        packing: Packing = UNPACKED,
-        flash: bool = True,
-        gpu_layers: int | None = None,
-    ) -> None:
+    packing: Packing = UNPACKED
+    flash: bool | None = True
+    checkpoints: int = MAX_CHECKPOINTS
+    gpu_layers: int | None = None
+
+
+class Planner:
+    """Plans for one host and the models that it shall serve."""
+
+    def __init__(self, workload: Workload, engine: Engine, budget: Budget, policy: Policy, given: Given) -> None:
         self._workload, self._engine, self._budget, self._policy = workload, engine, budget, policy
-        self._flash, self._gpu_layers = flash, gpu_layers
-        # Weights on a GPU are as they are in the file.
-        self._packing = UNPACKED if budget.gpu else packing
+        self._given = given
 
     def plan(self, levers: Levers, tuned: Mapping[str, int] | None = None) -> MemoryPlan:
         """The first configuration on the way down that fits, or the last one.
@@ -202,12 +211,12 @@ class Planner:
         # On GPUs where all of it fits; else what is too much for them goes into main memory.
         for spill in (False, True) if self._budget.gpu else (True,):
             for at in self._way_down(levers):
-                need = self._need(at)
+                need = self._need(at, spill)
                 if self._fits(need, spill):
                     found = self._with_prompt_cache(at, need, levers, spill)
                     kept = self._keep(found, tuned or {}, levers, spill)
-                    return self._result(levers, found, kept, True, on_gpu=not spill)
-        return self._result(levers, at, at, False, on_gpu=False)
+                    return self._result(levers, found, kept, True, spill)
+        return self._result(levers, at, at, False, True)
 
     def _way_down(self, levers: Levers) -> Iterator[Configuration]:
         at = Configuration(
@@ -224,7 +233,9 @@ class Planner:
                 at = replace(at, **{name: value})
                 yield at
 
-    def _need(self, at: Configuration) -> _Need:
+    def _need(self, at: Configuration, spill: bool, models: Sequence[Model] | None = None) -> _Need:
+        """What the models, or others in their place, take. ``spill``: not all of them is where it is meant to be."""
+        models = self._workload.models if models is None else models
         cache = at.prompt_cache_mib if self._engine.prompt_cache_variable else None
         loads = [
             Load(
@@ -234,24 +245,27 @@ class Planner:
                 at.kv_type,
                 model.batch,
                 cache,
-                packing=self._packing,
-                flash=self._flash,
+                # Weights on a GPU are as they are in the file.
+                packing=self._given.packing if spill or self._share_on_gpu(model) < 1 else UNPACKED,
+                flash=self._given.flash,
+                checkpoints=self._given.checkpoints,
             )
-            for model in self._workload.models
+            for model in models
         ]
         memories = []
-        for model, load in zip(self._workload.models, loads):
+        for model, load in zip(models, loads):
             calibration = self._workload.calibrations.get(model.blob) or Calibration()
             memories.append(calibration.apply(predict([load], self._engine).models[0]))
         # The largest ones may come together, each file once.
         by_file: dict[str, int] = {}
         for index in sorted(range(len(loads)), key=lambda index: -memories[index].peak):
-            by_file.setdefault(self._workload.models[index].blob or self._workload.models[index].name, index)
+            by_file.setdefault(models[index].blob or models[index].name, index)
         order = list(by_file.values())[: at.loaded_models]
         server = predict([loads[index] for index in order], self._engine).server
         prediction = MemoryPrediction(server, tuple(memories[index] for index in order))
         on_gpu = sum(
-            (memories[index].peak - memories[index].runtime - memories[index].growth) * self._share_on_gpu(index)
+            (memories[index].peak - memories[index].runtime - memories[index].growth)
+            * self._share_on_gpu(models[index])
             for index in order
         )
         planned = tuple(
@@ -262,15 +276,16 @@ class Planner:
                 memory,
                 model.blob in self._workload.calibrations,
             )
-            for model, load, memory in zip(self._workload.models, loads, memories)
+            for model, load, memory in zip(models, loads, memories)
         )
         gpu = min(on_gpu, self._budget.gpu * MIB)
         return _Need((prediction.peak - gpu) / MIB, on_gpu / MIB, prediction, planned)
 
-    def _share_on_gpu(self, index: int) -> float:
+    def _share_on_gpu(self, model: Model) -> float:
         """How much of a model is meant to be on GPUs. The engine counts the output as one more layer."""
-        model = self._workload.models[index]
-        layers = self._gpu_layers if model.gpu_layers is None else model.gpu_layers
+        layers = self._given.gpu_layers if model.gpu_layers is None else model.gpu_layers
+        if not self._budget.gpu:
+            return 0.0
         if layers is None or layers < 0:
             return 1.0
         return min(1.0, layers / (len(model.shape.layers) + 1))
@@ -292,7 +307,7 @@ class Planner:
         left = (self._budget.main / (1 + self._policy.prediction_margin) - need.main) / max(1, at.loaded_models)
         step = levers.prompt_cache_step
         size = int(min(left, levers.prompt_cache_mib)) // step * step
-        while size > 0 and not self._fits(self._need(replace(at, prompt_cache_mib=size)), spill):
+        while size > 0 and not self._fits(self._need(replace(at, prompt_cache_mib=size), spill), spill):
             size -= step  # a rounding error away
         return replace(at, prompt_cache_mib=max(0, size))
 
@@ -305,45 +320,58 @@ class Planner:
             if old > 0 and not fixed and abs(old - new) <= self._policy.tolerance * old:
                 close[name] = old
         kept = replace(at, **close)
-        return kept if kept == at or self._fits(self._need(kept), spill) else at
+        return kept if kept == at or self._fits(self._need(kept, spill), spill) else at
 
-    def _result(self, levers: Levers, found: Configuration, at: Configuration, fits: bool, on_gpu: bool) -> MemoryPlan:
+    def _result(self, levers: Levers, found: Configuration, at: Configuration, fits: bool, spill: bool) -> MemoryPlan:
         """The plan for a configuration, in which numbers of the one that was ``found`` may be the last run's."""
-        need = self._need(at)
+        need = self._need(at, spill)
         wanted = next(self._way_down(levers))
         given_way = replace(found, prompt_cache_mib=wanted.prompt_cache_mib) != wanted
-        on_gpu = on_gpu and all(self._share_on_gpu(index) >= 1 for index in range(len(self._workload.models)))
         return MemoryPlan(
             budget=self._budget,
             configuration=at,
             fits=fits,
             planned_mb=_up(self._with_margin(need.main)),
             predicted_mb=_up(need.main),
-            on_gpu=on_gpu,
+            on_gpu=not spill and all(self._share_on_gpu(model) >= 1 for model in self._workload.models),
+            spilled=self._with_margin(need.gpu) > self._budget.gpu > 0,
             models=need.models,
             wanted=wanted if given_way else None,
-            wanted_mb=_up(self._with_margin(self._need(wanted).main)) if given_way else 0,
-            advice="" if fits else self._advice(at, need),
+            wanted_mb=_up(self._with_margin(self._need(wanted, spill).main)) if given_way else 0,
+            advice="" if fits else self._advice(levers, at),
         )
 
-    def _advice(self, at: Configuration, need: _Need) -> str:
-        """What would fit in the place of the largest model."""
-        if not need.models:
+    def _advice(self, levers: Levers, at: Configuration) -> str:
+        """What would fit: a smaller prompt cache, a smaller quantization, or more memory. Each is tried."""
+        models, variable = self._workload.models, self._engine.prompt_cache_variable
+        if not models:
             return ""
-        largest = max(need.models, key=lambda planned: planned.memory.peak)
-        shape = largest.model.shape
-        over = self._with_margin(need.main) - self._budget.main
+        if variable and levers.prompt_cache_fixed and at.prompt_cache_mib:
+            most, at = at.prompt_cache_mib, replace(at, prompt_cache_mib=0)
+            need = self._need(at, spill=True)
+            if self._fits(need, spill=True):
+                free = replace(levers, prompt_cache_fixed=False, prompt_cache_mib=most)
+                size = self._with_prompt_cache(at, need, free, spill=True).prompt_cache_mib
+                return f"With {variable}={size} it would fit."
+        need = self._need(at, spill=True)
+        largest_first = sorted(range(len(models)), key=lambda index: -need.models[index].memory.peak)
         for quantization in self._policy.quantizations:
-            saved = (shape.weight_bytes - requantized(shape, quantization)) / MIB
-            if saved > 0 and self._with_margin(saved) >= over:
-                return (
-                    f"As {quantization.name} ({requantized(shape, quantization) / MIB:.0f} MiB of weights, about "
-                    f"{quantization.loss:g} % loss of quality) {largest.model.name} would fit."
-                )
-        least = self._policy.quantizations[-1]
+            others, names = list(models), []
+            for index in largest_first:
+                shape = requantized(models[index].shape, quantization)
+                if shape.weight_bytes < models[index].shape.weight_bytes:
+                    others[index] = replace(models[index], shape=shape)
+                    names.append(f"{models[index].name} ({shape.weight_bytes / MIB:.0f} MiB of weights)")
+                    if self._fits(self._need(at, True, others), spill=True):
+                        return (
+                            f"As {quantization.name}, with about {quantization.loss:g} % loss of quality, "
+                            f"{' and '.join(names)} would fit."
+                        )
+        usable = self._budget.main + self._budget.reserve
+        more = self._policy.reserve.whole(_up(self._with_margin(need.main))) - usable
         return (
-            f"No quantization down to {least.name} would make {largest.model.name} fit: choose a smaller model, or a "
-            f"host with {_up(over)} MiB more."
+            f"No quantization down to {self._policy.quantizations[-1].name} would make "
+            f"{models[largest_first[0]].name} fit: choose a smaller model, or a host with {more} MiB more."
         )
 
 
@@ -363,20 +391,30 @@ def calibrations(
                 parts.kv_type or "f16",
                 parts.batch,
                 packing=packing,
+                flash=parts.flash,
             )
             return {model.blob: Calibration.of(predict([load], engine).models[0], parts)}
     return {}
 
 
-def requantized(shape: ModelShape, quantization: Quantization) -> int:
-    """About how many bytes the weights would take in another quantization; as they are where it is not smaller."""
+def requantized(shape: ModelShape, quantization: Quantization) -> ModelShape:
+    """About what a model would be in another quantization; as it is where that is not smaller."""
     elements = shape.parameters
-    if not elements:
-        return shape.weight_bytes
     embeddings = shape.vocabulary * shape.embedding
-    bits = quantization.bits
-    size = (elements - embeddings) * bits + embeddings * (max(bits, EMBEDDING_BITS) if shape.tied else bits)
-    return min(shape.weight_bytes, int(size / 8))
+    embedding_bits = max(quantization.bits, EMBEDDING_BITS) if shape.tied else quantization.bits
+    body = (elements - embeddings) * quantization.bits / 8
+    size = int(body + embeddings * embedding_bits / 8)
+    if not elements or size >= shape.weight_bytes:
+        return shape
+    kind = re.sub(r"_[SML]$", "", quantization.name)
+    return replace(
+        shape,
+        quantization=quantization.name,
+        weight_bytes=size,
+        embedding_bytes=int(embeddings * embedding_bits / 8),
+        embedding_type=EMBEDDING_TYPE if embedding_bits > quantization.bits else kind,
+        matrices={kind: int(body)} if shape.matrices and kind in BLOCKS else {},
+    )
 
 
 def _mib(size: float) -> int:

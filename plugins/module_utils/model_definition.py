@@ -12,6 +12,7 @@ from typing import Any, Union
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import DEFAULT_TAG, ModelName
+from ansible_collections.llmops.ollama.plugins.module_utils.words import boolean, number
 
 Value = Union[bool, int, float, str]
 Parameters = dict[str, Union[Value, list[Value]]]
@@ -20,34 +21,40 @@ KEYS = ("name", "from", "candidates", "gguf", "sha256", "parameters", "system", 
 
 # Where a model's weights come from; at most one of them is given.
 _ORIGINS = ("from", "candidates", "gguf")
+_PROSE = ("system", "template")
 _PARAMETER = re.compile(r"[a-z][a-z0-9_]*")
 _NUMBER = re.compile(r"[-+]?(\d+|\d*\.\d+|\d+\.)([eE][-+]?\d+)?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # A candidate that is no name of a model, only another quantization of the one that is defined.
 _QUANTIZATION = re.compile(r"(fp16|f16|bf16|f32|mxfp4|i?q[1-8](_[0-9a-z]{1,3})*)", re.IGNORECASE)
 
-# Parameters of a model that current versions read: to find slips of the pen. Others are passed on.
-KNOWN_PARAMETERS = (
-    "num_ctx",
-    "num_batch",
-    "num_gpu",
-    "num_keep",
-    "num_predict",
-    "num_thread",
-    "main_gpu",
-    "use_mmap",
-    "seed",
-    "stop",
+# Parameters of a model that current versions read, by their kind: to find slips of the pen, and values that the server
+# would refuse at each request or take for something else. Others are passed on.
+_EXACT = 1 << 53  # whole numbers up to it are the same in JSON
+_WHOLE: dict[str, tuple[int, int]] = {
+    "num_ctx": (1, 1 << 24),
+    "num_batch": (1, 1 << 24),
+    "num_gpu": (-1, 999),
+    "num_thread": (0, 4096),
+    "num_keep": (-_EXACT, _EXACT),
+    "num_predict": (-_EXACT, _EXACT),
+    "main_gpu": (0, 999),
+    "seed": (-_EXACT, _EXACT),
+    "top_k": (-_EXACT, _EXACT),
+    "repeat_last_n": (-_EXACT, _EXACT),
+}
+_DECIMAL = (
     "temperature",
-    "top_k",
     "top_p",
     "min_p",
     "typical_p",
-    "repeat_last_n",
     "repeat_penalty",
     "presence_penalty",
     "frequency_penalty",
 )
+_SWITCH = "use_mmap"
+_STOP = "stop"
+KNOWN_PARAMETERS = (*_WHOLE, *_DECIMAL, _SWITCH, _STOP)
 
 
 @dataclass(frozen=True)
@@ -194,15 +201,27 @@ def check_parameters(given: Any, place: str = "parameters") -> Parameters:
             raise InvalidInput(
                 f"{place}: {name} is no parameter of a model.", f"Did you mean {meant[0]}?", key=str(name)
             )
-        checked[name] = value if name == "stop" else _number(value)
+        checked[name] = _parameter(str(name), value, f"{place}: {name}")
     return checked
+
+
+def _parameter(name: str, value: Any, where: str) -> Any:
+    """A value as the server takes it. Raises ``InvalidInput``."""
+    if name in _WHOLE:
+        return number(value, _WHOLE[name], where)
+    if name in _DECIMAL:
+        found = number(value, (-1e6, 1e6), where, whole=False)
+        return int(found) if found == int(found) else found
+    if name == _SWITCH:
+        return boolean(value, where)
+    return value if name == _STOP else _number(value)
 
 
 def _number(value: Any) -> Any:
     """A text that is a number as that number: templates make text of numbers, and the server takes none for them."""
     if not isinstance(value, str) or not _NUMBER.fullmatch(value.strip()):
         return value
-    return int(value) if value.strip().lstrip("+-").isdigit() else float(value)
+    return int(value) if value.strip().lstrip("+-").isdecimal() else float(value)
 
 
 def quantized(name: ModelName, quantization: str) -> ModelName:
@@ -248,6 +267,8 @@ def _text(given: Mapping[str, Any], key: str, place: str) -> str | None:
     value = given.get(key)
     if value is not None and not isinstance(value, str):
         raise _wrong(place, f"has the {key} {value!r}", "Give a text.")
+    if value and key not in _PROSE and not value.isprintable():
+        raise _wrong(place, f"has the {key} {value!r}", "Give a text on one line without control characters.")
     return value
 
 

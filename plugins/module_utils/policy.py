@@ -8,6 +8,7 @@ A user overrides any part of it with a mapping of the same shape; a given list r
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import VARIABLES
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
+from ansible_collections.llmops.ollama.plugins.module_utils.words import boolean, number
 
 PROFILES = ("minimal", "conservative", "balanced", "high")
 
@@ -132,6 +134,10 @@ class Reserve:
         """MiB of a whole (MiB), which it never exceeds."""
         return min(whole_mb, max(int(whole_mb * self.share), self.min_mb))
 
+    def whole(self, left_mb: int) -> int:
+        """MiB of a whole of which so much is left."""
+        return max(left_mb + self.min_mb, math.ceil(left_mb / (1 - self.share)))
+
 
 @dataclass(frozen=True)
 class PromptCache:
@@ -181,7 +187,7 @@ class Policy:
                 quantizations=_quantizations(data["quantizations"]),
                 reserve=Reserve(**data["reserve"]),
                 gpu_reserve=Reserve(**data["gpu_reserve"]),
-                prompt_cache=PromptCache(**data["prompt_cache"]),
+                prompt_cache=_prompt_cache(data["prompt_cache"]),
             )
         )
 
@@ -229,9 +235,9 @@ def _checked(key: str, value: Any, default: Any, where: str) -> Any:
     if isinstance(default, list):
         return _rows(value, default[0], where)
     if isinstance(default, bool):
-        return _boolean(value, where)
+        return boolean(value, where)
     if isinstance(default, (int, float)):
-        return _number(value, RANGES[key], where, whole=isinstance(default, int))
+        return number(value, RANGES[key], where, whole=isinstance(default, int))
     return _matching(value, *TEXTS[key], where)
 
 
@@ -267,6 +273,19 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
                     "Rows must ascend in every column.",
                     key="table",
                 )
+        if (higher.min_cores, higher.min_memory_gb) == (lower.min_cores, lower.min_memory_gb):
+            raise InvalidInput(
+                f"policy: table[{index}] begins where the row before does, at {lower.min_cores} cores and "
+                f"{lower.min_memory_gb:g} GB.",
+                "Raise its min_cores or min_memory_gb, or leave one of them out.",
+                key="table",
+            )
+        if PROFILES.index(higher.profile) < PROFILES.index(lower.profile):
+            raise InvalidInput(
+                f"policy: table[{index}]: profile {higher.profile} comes after {lower.profile}.",
+                f"Profiles must ascend as {', '.join(PROFILES)} do.",
+                key="table",
+            )
     return table
 
 
@@ -281,29 +300,24 @@ def _quantizations(rows: Sequence[Mapping[str, Any]]) -> tuple[Quantization, ...
                 "List them from large to small.",
                 key="quantizations",
             )
+        if smaller.name in [each.name for each in found[:index]]:
+            raise InvalidInput(
+                f"policy: quantizations[{index}]: {smaller.name} is listed twice.",
+                "List each once.",
+                key="quantizations",
+            )
     return found
 
 
-def _number(value: Any, allowed: tuple[float, float], where: str, whole: bool) -> float:
-    """A number in range, given as a number or as text (Ansible's templates make text of numbers)."""
-    try:
-        number = float("nan") if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = float("nan")
-    if not allowed[0] <= number <= allowed[1] or (whole and number != int(number)):
-        kind = "a whole number" if whole else "a number"
+def _prompt_cache(given: Mapping[str, Any]) -> PromptCache:
+    cache = PromptCache(**given)
+    if 0 < cache.max_mb < cache.step_mb:
         raise InvalidInput(
-            f"{where} is {value!r}.", f"It must be {kind} from {allowed[0]:g} to {allowed[1]:.10g}.", key=where
+            f"policy: prompt_cache: max_mb is {cache.max_mb}, less than one step of {cache.step_mb} MiB.",
+            "Lower step_mb, raise max_mb, or set max_mb to 0 for no prompt cache.",
+            key="max_mb",
         )
-    return int(number) if whole else number
-
-
-def _boolean(value: Any, where: str) -> bool:
-    words = {"true": True, "yes": True, "false": False, "no": False}
-    text = str(value).lower()
-    if text not in words:
-        raise InvalidInput(f"{where} is {value!r}.", "It must be true or false.", key=where)
-    return words[text]
+    return cache
 
 
 def _matching(value: Any, pattern: str, form: str, where: str) -> str:

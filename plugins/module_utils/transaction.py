@@ -137,8 +137,10 @@ def plan(
     if action == "none":
         paths = {*reads, *(item.path for item in items if item.restart)}
         action, reason = _stale(paths, unit, on_change, written or {})
-    # A unit that cannot be enabled may be one that can, once its file is another.
-    other_unit = unit.file_state == "static" and any(is_unit_file(change.path) for change in changes)
+    # A unit that cannot be enabled, or is not itself, may be one that can once its file is another.
+    other_unit = unit.file_state not in ("enabled", "alias") and any(
+        Path(change.path).name == unit.name and isinstance(change.after, File) for change in changes
+    )
     return Plan(
         unit=unit,
         changes=tuple(changes),

@@ -10,29 +10,42 @@ the user set in the environment always wins.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable, Union
 
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.record import Measured
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import (
+    CHECKPOINTS,
     DEFAULT_LOADED_MODELS,
+    FLASH_ATTENTION,
+    GPU_ALL,
+    GPU_NONE,
+    GPU_OVERHEAD,
+    GPU_SOME,
     GPU_VISIBILITY,
+    KV_CACHE_TYPE,
     NO_DEVICE,
+    PROMPT_CACHE,
     VISIBILITY,
     Engine,
     check_variable,
     default_context,
     is_on,
     variable_problem,
-    visible,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Gpu, Hardware
-from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import KV_TYPES, PROMPT_CACHE_MIB
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import MIB, Hardware, visible_gpus
+from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import (
+    KV_TYPES,
+    MAX_CHECKPOINTS,
+    PROMPT_CACHE_MIB,
+)
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import (
     Budget,
     Configuration,
+    Given,
     Levers,
     MemoryPlan,
     Planned,
@@ -49,7 +62,6 @@ AUTO = "auto"
 OFF = "off"
 PROFILE_CHOICES = (AUTO, *PROFILES, OFF)
 
-FLASH = "OLLAMA_FLASH_ATTENTION"
 # Where a drop-in says which policy its numbers are of.
 POLICY = "Policy"
 
@@ -60,6 +72,9 @@ OPTION = "option"
 BUDGET = "memory-budget"
 KEPT = "tolerance"
 MEASURED = "measured"
+
+# The engine may leave a smaller GPU alone.
+MIN_GPU_MB = 2048
 
 NUM_GPU_RANGE = (-1, 999)
 REQUEST_TIMEOUT_RANGE = (1, 86400)
@@ -120,7 +135,8 @@ class Intent:
 class Tuning:
     """The outcome. ``environment`` is complete: the recommended variables and the user's own. ``policy`` is its id.
 
-    ``directives`` are the unit's, ``model_parameters`` every model's. ``gpu``: models must be on GPUs entirely.
+    ``directives`` are the unit's, ``model_parameters`` every model's. ``gpu`` is one of the engine's ``GPU_CHOICES``.
+    ``refused``: the models do not fit, and not because of what the user set.
     """
 
     profile: str
@@ -129,7 +145,8 @@ class Tuning:
     environment: Mapping[str, str]
     warnings: tuple[str, ...]
     memory: MemoryPlan
-    gpu: bool = False
+    gpu: str = GPU_NONE
+    refused: bool = False
 
     @property
     def directives(self) -> dict[str, str]:
@@ -147,7 +164,7 @@ class Tuning:
             "environment": dict(self.environment),
             "directives": self.directives,
             "model_parameters": self.model_parameters,
-            "memory": self.memory.to_dict(),
+            "memory": {**self.memory.to_dict(), "refused": self.refused},
             "gpu": self.gpu,
             "recommendations": [dataclasses.asdict(recommendation) for recommendation in self.recommendations],
             "warnings": list(self.warnings),
@@ -158,7 +175,7 @@ class Tuning:
 class Situation:
     """What recommenders decide on; ``settled`` grows as they do. ``tuned`` is what the last run wrote, name to text.
 
-    ``computed`` is what would be planned for if the user had set nothing; ``measured`` what autotune found.
+    ``computed`` is what would be planned if the user had set nothing; ``measured`` what autotune found.
     """
 
     hardware: Hardware
@@ -168,7 +185,7 @@ class Situation:
     workload: Workload
     tuned: Mapping[str, str]
     plan: MemoryPlan
-    computed: Configuration
+    computed: MemoryPlan
     measured: Measured | None = None
     settled: dict[str, Recommendation] = field(default_factory=dict)
 
@@ -193,7 +210,7 @@ class Situation:
             value: Value = int(text) if isinstance(recommendation.value, int) else text
             # The plan has already taken over what the user set.
             key = PLANNED.get(recommendation.key)
-            computed = getattr(self.computed, key) if key else recommendation.value
+            computed = getattr(self.computed.configuration, key) if key else recommendation.value
             agrees = "which is also" if value == computed else "instead of"
             reason = f"{name} is set in the environment given, {agrees} the computed {computed}."
             recommendation = dataclasses.replace(recommendation, value=value, rule=EXPLICIT, reason=reason)
@@ -202,7 +219,7 @@ class Situation:
     def keep(self, name: str | None, value: int) -> int:
         """The last run's value of a variable or directive where it is close to the new one."""
         text = self.tuned.get(name or "", "").rstrip("M")
-        old = int(text) if text.isdigit() else value
+        old = int(text) if text.isdecimal() else value
         return old if abs(old - value) <= self.policy.tolerance * old else value
 
 
@@ -236,7 +253,7 @@ def recommend(
     plan = plan_memory(hardware, policy, intent, workload, tuned, measured)
     left = dataclasses.replace(hardware, gpus=visible_gpus(hardware.gpus, intent.environment))
     computed = plan_memory(left, policy, dataclasses.replace(intent, environment={}), workload, tuned, measured)
-    situation = Situation(left, policy, intent, row, workload, tuned, plan, computed.configuration, measured)
+    situation = Situation(left, policy, intent, row, workload, tuned, plan, computed, measured)
     for recommender in RECOMMENDERS:
         for recommendation in recommender(situation):
             situation.settle(recommendation)
@@ -252,25 +269,25 @@ def recommend(
         environment=dict(sorted(environment.items())),
         warnings=tuple(warning for check in CHECKS for warning in check(situation)),
         memory=plan,
-        gpu=plan.on_gpu and bool(plan.models) and intent.profile != OFF,
+        gpu=_gpu_wanted(situation),
+        refused=intent.profile != OFF and not plan.fits and not computed.fits,
     )
+
+
+def _gpu_wanted(at: Situation) -> str:
+    """Where models must be found once they are loaded."""
+    if at.intent.profile == OFF or at.intent.num_gpu == 0 or not at.plan.models:
+        return GPU_NONE
+    if at.plan.on_gpu:
+        return GPU_ALL
+    usable = [gpu for gpu in at.hardware.gpus if gpu.offloads and (gpu.memory_mb or MIN_GPU_MB) >= MIN_GPU_MB]
+    return GPU_SOME if usable else GPU_NONE
 
 
 def of_same_policy(tuned: Mapping[str, str] | None, policy: Policy) -> Mapping[str, str]:
     """What the last run wrote; nothing where the user has changed the policy since: that is no drift of the host."""
     tuned = tuned or {}
     return tuned if tuned.get(POLICY, policy.id) == policy.id else {}
-
-
-def visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[Gpu, ...]:
-    """The GPUs that the user's variables leave to the server."""
-    found = list(gpus)
-    for vendor, names in VISIBILITY.items():
-        for value in (environment[name] for name in names if name in environment):
-            theirs = [gpu for gpu in found if gpu.vendor == vendor]
-            left = [theirs[index] for index in visible(value, len(theirs))]
-            found = [*(gpu for gpu in found if gpu.vendor != vendor), *left]
-    return tuple(found)
 
 
 def plan_memory(
@@ -284,22 +301,29 @@ def plan_memory(
     """How the models would be loaded, and whether they fit. Raises, and takes the rest, as ``recommend`` does."""
     tuned = of_same_policy(tuned, policy)
     row = _row(hardware, policy, intent)
-    hardware = dataclasses.replace(hardware, gpus=visible_gpus(hardware.gpus, intent.environment))
-    budget = Budget.of(hardware, policy, intent.num_gpu != 0, _megabytes(tuned.get("MemoryHigh", "")))
+    gpus = () if intent.num_gpu == 0 else visible_gpus(hardware.gpus, intent.environment)
+    hardware = dataclasses.replace(hardware, gpus=gpus)
+    overhead = (_explicit(intent.environment, GPU_OVERHEAD) or 0) // MIB
+    budget = Budget.of(hardware, policy, _megabytes(tuned.get("MemoryHigh", "")), overhead)
     if intent.profile == OFF:
         levers = _untuned(hardware, intent.environment)
     else:
         levers = _levers(policy, intent.environment, row, workload, budget, hardware, measured)
-    planner = Planner(
-        workload,
-        intent.engine,
-        budget,
-        policy,
+    checkpoints = _explicit(intent.environment, CHECKPOINTS)
+    given = Given(
         Packing.of(hardware.cpu_features),
-        flash=is_on(intent.environment.get(FLASH, "1")),
-        gpu_layers=intent.num_gpu,
+        _flash(intent),
+        MAX_CHECKPOINTS if checkpoints is None else checkpoints,
+        intent.num_gpu,
     )
-    return planner.plan(levers, _tuned_numbers(tuned))
+    return Planner(workload, intent.engine, budget, policy, given).plan(levers, _tuned_numbers(tuned))
+
+
+def _flash(intent: Intent) -> bool | None:
+    """Whether there will be flash attention; None where the engine decides."""
+    if FLASH_ATTENTION in intent.environment:
+        return is_on(intent.environment[FLASH_ATTENTION])
+    return None if intent.profile == OFF else True
 
 
 def _row(hardware: Hardware, policy: Policy, intent: Intent) -> Row:
@@ -315,12 +339,14 @@ def _untuned(hardware: Hardware, environment: Mapping[str, str]) -> Levers:
     """What the engine does by itself; nothing gives way."""
     loaded = _explicit(environment, "OLLAMA_MAX_LOADED_MODELS")
     context = _explicit(environment, "OLLAMA_CONTEXT_LENGTH")
-    cache = _explicit(environment, "LLAMA_ARG_CACHE_RAM")
+    cache = _explicit(environment, PROMPT_CACHE)
+    overhead = (_explicit(environment, GPU_OVERHEAD) or 0) // MIB
+    memory = sum((gpu.memory_mb or 0) - overhead for gpu in hardware.gpus if gpu.offloads)
     return Levers(
         loaded_models=[loaded or DEFAULT_LOADED_MODELS * max(1, len(hardware.gpus))],
         parallel=[_explicit(environment, "OLLAMA_NUM_PARALLEL") or 1],
-        kv_type=[environment.get("OLLAMA_KV_CACHE_TYPE", KV_TYPES[0])],
-        context=[context or default_context(sum(gpu.memory_mb or 0 for gpu in hardware.gpus if gpu.offloads))],
+        kv_type=[environment.get(KV_CACHE_TYPE, KV_TYPES[0])],
+        context=[context or default_context(memory)],
         prompt_cache_mib=PROMPT_CACHE_MIB if cache is None or cache < 0 else cache,
         prompt_cache_fixed=True,
     )
@@ -343,13 +369,15 @@ def _levers(
         loaded_models = range(workload.count or row.loaded_models, 0, -1)
     parallel = _explicit(environment, "OLLAMA_NUM_PARALLEL")
     context = _explicit(environment, "OLLAMA_CONTEXT_LENGTH")
-    kv_type = environment.get("OLLAMA_KV_CACHE_TYPE")
+    kv_type = environment.get(KV_CACHE_TYPE)
     wanted_kv = (measured.kv_type if measured else None) or policy.kv_type
-    smaller = ["q8_0"] if policy.quantized_kv and wanted_kv == "f16" else []
+    smaller = ["q8_0"] if policy.quantized_kv and wanted_kv == KV_TYPES[0] else []
+    if not is_on(environment.get(FLASH_ATTENTION, "1")):  # without it there is no other one
+        wanted_kv, smaller = KV_TYPES[0], []
     most = measured.parallel if measured else row.parallel
-    cache = _explicit(environment, "LLAMA_ARG_CACHE_RAM")
-    if cache is not None and cache < 0:  # no limit
-        cache = max(PROMPT_CACHE_MIB, budget.main)
+    cache = _explicit(environment, PROMPT_CACHE)
+    if cache is not None and cache < 0:  # no limit: nothing can be planned for that
+        cache = None
     share = int(budget.main * policy.prompt_cache.memory_share / loaded_models[0])
     return Levers(
         loaded_models=loaded_models,
@@ -371,13 +399,13 @@ def _tuned_numbers(tuned: Mapping[str, str]) -> dict[str, int]:
     names = {
         "parallel": "OLLAMA_NUM_PARALLEL",
         "context": "OLLAMA_CONTEXT_LENGTH",
-        "prompt_cache_mib": "LLAMA_ARG_CACHE_RAM",
+        "prompt_cache_mib": PROMPT_CACHE,
     }
-    return {key: int(tuned[name]) for key, name in names.items() if tuned.get(name, "").isdigit()}
+    return {key: int(tuned[name]) for key, name in names.items() if tuned.get(name, "").isdecimal()}
 
 
 def _megabytes(text: str) -> int | None:
-    return int(text[:-1]) if text.endswith("M") and text[:-1].isdigit() else None
+    return int(text[:-1]) if text.endswith("M") and text[:-1].isdecimal() else None
 
 
 def _parallel(at: Situation) -> Iterator[Recommendation]:
@@ -447,13 +475,15 @@ def _kv_cache(at: Situation) -> Iterator[Recommendation]:
     kind, wanted = at.plan.configuration.kv_type, at.gave_way.kv_type
     if kind != wanted:
         rule, reason = BUDGET, f"Half the size of {wanted}, as the policy allows: {_shortage(at.plan)}."
+    elif not is_on(at.intent.environment.get(FLASH_ATTENTION, "1")):
+        rule, reason = "policy", f"Without flash attention ({FLASH_ATTENTION}) the cache cannot be of another type."
     elif at.measured and at.measured.kv_type:
         rule, reason = MEASURED, at.measured.reason
     else:
         rule, reason = "policy", "Type of the key-value cache; a smaller one is a small loss of quality."
-    yield Recommendation("kv_cache_type", kind, rule, reason, "OLLAMA_KV_CACHE_TYPE")
+    yield Recommendation("kv_cache_type", kind, rule, reason, KV_CACHE_TYPE)
     reason = "Attention without a matrix of all scores takes less memory, and a quantized cache needs it."
-    yield Recommendation("flash_attention", "1", "policy", reason, FLASH)
+    yield Recommendation("flash_attention", "1", "policy", reason, FLASH_ATTENTION)
 
 
 def _gpu(at: Situation) -> Iterator[Recommendation]:
@@ -533,12 +563,11 @@ def _prompt_cache(at: Situation) -> Iterator[Recommendation]:
     cache, models = at.policy.prompt_cache, at.plan.configuration.loaded_models
     size = at.plan.configuration.prompt_cache_mib
     each = "MiB" if models == 1 else f"MiB for each of up to {models} models"
-    reason = f"{each}, at most {cache.memory_share:.0%} of the budget in all"
+    reason = f"{each}, at most {cache.memory_share:.0%} of the budget in all: the engine fills it after the load."
     if size < cache.step_mb:
-        reason = "The budget leaves none"
-    yield Recommendation(
-        "prompt_cache_mb", size, "memory-share", f"{reason}: the engine fills it after the load.", variable
-    )
+        share = int(at.plan.budget.main * cache.memory_share / models)
+        reason = "The policy leaves none." if min(cache.max_mb, share) < cache.step_mb else "The models leave none."
+    yield Recommendation("prompt_cache_mb", size, "memory-share", reason, variable)
 
 
 def _limits(at: Situation) -> Iterator[Recommendation]:
@@ -546,10 +575,13 @@ def _limits(at: Situation) -> Iterator[Recommendation]:
     if budget.main <= 0:
         return
     reason = f"{at.hardware.usable_memory_mb} MiB without the reserve of {budget.reserve} MiB for everything else."
-    yield Recommendation("memory_high_mb", budget.main, BUDGET, f"The budget: {reason}", directive="MemoryHigh")
-    reason = "The budget and half of the reserve: beyond it the service is ended, and not another one on the host."
     most = min(at.keep("MemoryMax", budget.main + budget.reserve // 2), at.hardware.usable_memory_mb)
-    yield Recommendation("memory_max_mb", most, BUDGET, reason, directive="MemoryMax")
+    # What the operator's own files of the unit set stays.
+    if "MemoryHigh" not in at.hardware.unit_limits:
+        yield Recommendation("memory_high_mb", budget.main, BUDGET, f"The budget: {reason}", directive="MemoryHigh")
+    if "MemoryMax" not in at.hardware.unit_limits:
+        reason = "The budget and half of the reserve: beyond it the service is ended, and not another one on the host."
+        yield Recommendation("memory_max_mb", most, BUDGET, reason, directive="MemoryMax")
 
 
 RECOMMENDERS: tuple[Callable[[Situation], Iterator[Recommendation]], ...] = (
@@ -577,8 +609,9 @@ def _check_profile(at: Situation) -> Iterator[str]:
 
 
 def _check_environment(at: Situation) -> Iterator[str]:
+    settled = {each.variable for each in at.settled.values() if each.variable and at.intent.profile != OFF}
     for name in at.intent.environment:
-        problem = variable_problem(name, at.engine)
+        problem = variable_problem(name, at.engine, {*settled, *at.intent.environment})
         if problem:
             yield f"environment: {problem}"
 
@@ -591,6 +624,15 @@ def _check_parallel(at: Situation) -> Iterator[str]:
         yield f"{at.engine} does not read OLLAMA_NUM_PARALLEL. Upgrade the engine."
 
 
+def _check_threads(at: Situation) -> Iterator[str]:
+    threads, cpus = at.settled["threads"], at.hardware.cpus
+    if threads.rule == EXPLICIT and int(threads.value) > math.ceil(cpus):
+        yield (
+            f"{threads.variable} is {threads.value}, and the service may use {_amount(cpus)} CPUs: threads without a "
+            "CPU hold all others up at each step."
+        )
+
+
 def _check_gpu(at: Situation) -> Iterator[str]:
     wanted = at.intent.num_gpu
     if wanted and not any(gpu.offloads for gpu in at.hardware.gpus):
@@ -598,11 +640,17 @@ def _check_gpu(at: Situation) -> Iterator[str]:
     for name in GPU_VISIBILITY:
         if wanted == 0 and at.intent.environment.get(name, NO_DEVICE) != NO_DEVICE:
             yield f"num_gpu is 0, but {name} is set to {at.intent.environment[name]!r}: the GPU may still be used."
+    for gpu in at.hardware.gpus if wanted != 0 else ():
+        if gpu.offloads and gpu.memory_mb is None:
+            yield (
+                f"How much memory the GPU {gpu.name or gpu.vendor} has could not be read: all is planned in main "
+                "memory. Install its vendor's tool (nvidia-smi, rocm-smi)."
+            )
 
 
 def _check_memory(at: Situation) -> Iterator[str]:
     plan = at.plan
-    if at.hardware.gpus and plan.budget.gpu and plan.models and not plan.on_gpu:
+    if plan.spilled:
         yield f"The models do not fit into the GPUs' memory of {plan.budget.gpu} MiB: a part of them runs on the CPU."
     if plan.fits:
         return
@@ -611,25 +659,49 @@ def _check_memory(at: Situation) -> Iterator[str]:
         f"the budget is {plan.budget.main} MiB ({host.usable_memory_mb} MiB of memory without the reserve of "
         f"{plan.budget.reserve} MiB)"
     )
-    explicit = [f"{name}={at.intent.environment[name]}" for name in MEMORY_VARIABLES if name in at.intent.environment]
+    given = at.intent.environment
+    explicit = [
+        f"{name}={given[name]}"
+        for name in MEMORY_VARIABLES
+        if name in given and not (name == FLASH_ATTENTION and is_on(given[name]))
+    ]
     own = [*explicit, *(["the engine's own settings"] if at.intent.profile == OFF else [])]
-    if own:
+    if at.computed.fits or at.intent.profile == OFF:
         yield (
             f"With {', '.join(own)} the models take up to {plan.planned_mb} MiB, and {budget}. {plan.advice}".rstrip()
         )
     else:
+        best = at.computed
         yield (
-            f"The models do not fit: {_list(plan)} would take up to {plan.planned_mb} MiB with one slot of "
-            f"{plan.configuration.context} tokens, and {budget}. {plan.advice}".rstrip()
+            f"The models do not fit: {_list(best)} would take up to {best.planned_mb} MiB with one slot of "
+            f"{best.configuration.context} tokens, and {budget}. {best.advice}".rstrip()
+        )
+
+
+def _check_budget(at: Situation) -> Iterator[str]:
+    budget = at.plan.budget
+    if budget.main <= 0 and at.plan.fits:  # since there is no model that would not
+        yield (
+            f"The reserve of {budget.reserve} MiB leaves the service nothing of {at.hardware.usable_memory_mb} MiB, so "
+            "that its memory is neither planned nor limited. Lower reserve in the policy, or use a larger host."
+        )
+
+
+def _check_prompt_cache(at: Situation) -> Iterator[str]:
+    cache = _explicit(at.intent.environment, PROMPT_CACHE)
+    if cache is not None and cache < 0 and at.engine.prompt_cache_variable:
+        yield (
+            f"{PROMPT_CACHE} is {cache}: prompt caches grow without a limit, and no plan holds. "
+            f"{at.computed.configuration.prompt_cache_mib} MiB would be planned."
         )
 
 
 def _check_flash_attention(at: Situation) -> Iterator[str]:
-    kind, wanted = at.plan.configuration.kv_type, at.intent.environment.get(FLASH, "1")
+    kind, wanted = at.plan.configuration.kv_type, at.intent.environment.get(FLASH_ATTENTION, "1")
     if kind != KV_TYPES[0] and not is_on(wanted):
         yield (
-            f"{FLASH} is {wanted!r}, and a key-value cache in {kind} needs it: from Ollama 0.30 on no model can be "
-            "loaded like this, before that the cache is in f16."
+            f"{FLASH_ATTENTION} is {wanted!r}, and a key-value cache in {kind} needs it: from Ollama 0.30 on no model "
+            "can be loaded like this, before that the cache is in f16."
         )
 
 
@@ -658,12 +730,14 @@ def _check_shared_weights(at: Situation) -> Iterator[str]:
 
 
 MEMORY_VARIABLES = (
-    FLASH,
+    FLASH_ATTENTION,
     "OLLAMA_NUM_PARALLEL",
     "OLLAMA_CONTEXT_LENGTH",
     "OLLAMA_MAX_LOADED_MODELS",
-    "OLLAMA_KV_CACHE_TYPE",
-    "LLAMA_ARG_CACHE_RAM",
+    KV_CACHE_TYPE,
+    PROMPT_CACHE,
+    CHECKPOINTS,
+    GPU_OVERHEAD,
 )
 
 
@@ -671,8 +745,11 @@ CHECKS: tuple[Callable[[Situation], Iterator[str]], ...] = (
     _check_profile,
     _check_environment,
     _check_parallel,
+    _check_threads,
     _check_gpu,
+    _check_budget,
     _check_memory,
+    _check_prompt_cache,
     _check_flash_attention,
     _check_room,
     _check_shared_weights,

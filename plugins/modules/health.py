@@ -54,9 +54,11 @@ options:
     default: {}
   gpu:
     description:
-      - Whether all loaded models must be in GPU memory altogether. For the level V(effective).
-    type: bool
-    default: false
+      - What must be in GPU memory. V(all) is all of every loaded model, V(some) any part of the model that is loaded
+        for the check unless it was declared with a C(num_gpu) of 0, and V(none) nothing. For the level V(effective).
+    type: str
+    choices: [none, some, all]
+    default: none
   threads:
     description:
       - With how many threads the model must run where no variable sets them, which is so before Ollama 0.30. For the
@@ -162,6 +164,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
 from ansible_collections.llmops.ollama.plugins.module_utils.effective import Wanted
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import GPU_CHOICES, GPU_NONE
 from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import Unhealthy
 from ansible_collections.llmops.ollama.plugins.module_utils.health import LEVELS, Examination, message, wait_for
@@ -175,7 +178,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "model": {"type": "str"},
     "environment": {"type": "dict", "default": {}},
     "directives": {"type": "dict", "default": {}},
-    "gpu": {"type": "bool", "default": False},
+    "gpu": {"type": "str", "choices": list(GPU_CHOICES), "default": GPU_NONE},
     "threads": {"type": "int"},
     "lock": {"type": "dict", "default": {}},
     "models": {"type": "list", "elements": "raw"},

@@ -87,7 +87,8 @@ options:
     description:
       - Describes a host to advise on, instead of looking at the one the module runs on.
       - V(cpu_cores) (logical CPUs) and V(memory_mb) (MiB) are required. All keys of the returned C(hardware) are
-        accepted, among them V(physical_cores), V(cpu_quota) (CPUs), V(memory_limit_mb) and V(gpus).
+        accepted, among them V(physical_cores), V(cpu_quota) (CPUs), V(memory_limit_mb), V(disk_free_mb) (MiB) and
+        V(gpus).
     type: dict
   models_path:
     description:
@@ -192,6 +193,7 @@ ansible_facts:
           description:
             - The memory plan. Sizes are in MiB. C(budget_mb) is what the service may take, C(planned_mb) what it takes
               in the worst case with a margin, C(fits) whether that is within it, and C(advice) what would help.
+              C(refused) says that it would not fit without O(environment) either.
             - C(models) lists each model with its C(slots), C(context) and memory, C(peak_mb) in all. C(calibrated) says
               that the log of a real load corrected the prediction.
           type: dict
@@ -200,6 +202,7 @@ ansible_facts:
             reserve_mb: 3276
             gpu_budget_mb: 0
             fits: true
+            refused: false
             planned_mb: 14104
             predicted_mb: 13433
             on_gpu: false
@@ -240,8 +243,11 @@ ansible_facts:
                 Q8_0 is the first of 2 that fits with 2 x 4096 tokens (1210 of 3072 MiB); about 2 % loss, +15 % speed
                 against F16.
         gpu:
-          description: Whether the models must be on GPUs entirely; one that is not fell back to the CPU.
-          type: bool
+          description:
+            - What of each model must be on GPUs, V(none), V(some) or V(all) of it; where it is less, it fell back to
+              the CPU.
+          type: str
+          sample: none
         recommendations:
           description:
             - The settings. C(rule) is V(explicit) or V(option) for a value of the user's, V(measured) for one that
@@ -293,7 +299,7 @@ ansible_facts:
 
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils.access import ACCESS_OPTIONS, access_to
@@ -302,7 +308,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.bare_client import B
 from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import service_pids
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import MIB, Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import (
@@ -317,7 +323,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.model_definition imp
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Lookup, Model, Remote
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import DEFAULT_REGISTRY, ModelName
 from ansible_collections.llmops.ollama.plugins.module_utils.model_store import free_bytes, missing_bytes
-from ansible_collections.llmops.ollama.plugins.module_utils.packing import Packing
+from ansible_collections.llmops.ollama.plugins.module_utils.packing import UNPACKED, Packing
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import REQUEST_TIMEOUT, Policy
 from ansible_collections.llmops.ollama.plugins.module_utils.runner import descendants, started
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Systemd
@@ -359,20 +365,12 @@ def execute(module: AnsibleModule) -> Result:
     tuned = read_tuned(Files()) if here else None
     foreign = foreign_unit(Files()) if here else None
 
-    store = options["models_path"] if here else None
-    host = Host.of(
-        hardware,
-        policy,
-        intent,
-        tuned,
-        len(declared),
-        (lambda model: missing_bytes(store, model.blob, model.size)) if store else (lambda model: 0),
-        free_bytes(store) if store else None,
-    )
+    host = Host.of(hardware, policy, intent, tuned, len(declared), *room(hardware, options["models_path"], here))
     server = BareClient(options["url"], options["timeout"])
     found = resolve(declared, Lookup(server, Ask(options) if find_spec("requests") else None), host)
     log = load_log() if here and found.models else ""
-    known = calibrations(log, found.models, intent.engine, Packing.of(hardware.cpu_features))
+    packing = UNPACKED if hardware.gpus else Packing.of(hardware.cpu_features)
+    known = calibrations(log, found.models, intent.engine, packing)
     workload = Workload(found.models, known, unknown=len(declared) - len(found.models))
     weights = {str(each.name): "" for each in found.definitions}
     weights.update({model.name: model.blob for model in found.models})
@@ -392,15 +390,25 @@ def execute(module: AnsibleModule) -> Result:
     return {"changed": False, "ansible_facts": {"ollama_tuning": facts}}
 
 
+def room(hardware: Hardware, store: str | None, here: bool) -> tuple[Callable[[Model], int], int | None]:
+    """What a model still needs of the disk (bytes), and what is free there; of a described host nothing is known."""
+    if here and store:
+        return lambda model: missing_bytes(store, model.blob, model.size), free_bytes(store)
+    if not here and hardware.disk_free_mb is not None:
+        return lambda model: model.size, hardware.disk_free_mb * MIB
+    return lambda model: 0, None
+
+
 def replaced(foreign: Foreign | None) -> list[str]:
     """What becomes of somebody else's unit file, where that is worth a word."""
-    if not foreign or not (foreign.settings or foreign.variables):
+    if not foreign or not (foreign.settings or foreign.variables or foreign.variable_files):
         return []
     text = f"{foreign.path} is not of this collection, and the role puts its own in the place of it."
     if foreign.settings:
         text += f" {', '.join(foreign.settings)} move to a drop-in."
-    if foreign.variables:
-        text += f" {', '.join(foreign.variables)} are lost: set in ollama_environment what shall stay."
+    lost = [*foreign.variables, *(f"all that is in {path}" for path in foreign.variable_files)]
+    if lost:
+        text += f" Variables are lost ({', '.join(lost)}): set in ollama_environment what shall stay."
     return [text]
 
 

@@ -81,7 +81,7 @@ def read_by_nobody(seen: Evidence) -> Iterator[Finding]:
     places.update({setting.name: setting.file for setting in seen.settings})
     values = {**seen.has, **{setting.name: setting.value for setting in seen.settings}}
     for name in sorted(places):
-        problem = variable_problem(name, seen.engine)
+        problem = variable_problem(name, seen.engine, values)
         if problem:
             what, _, hint = problem.partition(". ")
             last = _last(seen, name)

@@ -11,8 +11,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence impo
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding import PROBLEM, SLOW, WARNING, Finding, times
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.journal import Load
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.memory import SMALLER, smaller_tag
-from ansible_collections.llmops.ollama.plugins.module_utils.engine import NO_DEVICE, VISIBILITY
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware, visible_gpus
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.virtualization import is_container
 
 # A process competes from this much of one CPU on, and is a problem from this share of what Ollama may use.
@@ -189,11 +188,9 @@ def unquantized(seen: Evidence) -> Iterator[Finding]:
 
 def not_on_the_gpu(seen: Evidence) -> Iterator[Finding]:
     """The host has a GPU that the model does not use, or not for all of it."""
-    gpus = [gpu for gpu in seen.hardware.gpus if gpu.offloads] if seen.hardware else []
-    visible = [
-        gpu for gpu in gpus if not any(seen.has.get(name) == NO_DEVICE for name in VISIBILITY.get(gpu.vendor, ()))
-    ]
-    for model in seen.loaded if visible else ():
+    gpus = visible_gpus(seen.hardware.gpus, seen.has) if seen.hardware else ()
+    usable = [gpu for gpu in gpus if gpu.offloads]
+    for model in seen.loaded if usable else ():
         if model.size_vram >= model.size:
             continue
         share = model.size_vram / model.size if model.size else 0
@@ -201,8 +198,7 @@ def not_on_the_gpu(seen: Evidence) -> Iterator[Finding]:
             SLOW,
             WARNING if share else PROBLEM,
             f"{model.name} runs {'partly ' if share else ''}on the CPU though the host has a GPU.",
-            f"/api/ps: size_vram {mib(model.size_vram)} of {mib(model.size)}; "
-            f"GPU {visible[0].name or visible[0].vendor}",
+            f"/api/ps: size_vram {mib(model.size_vram)} of {mib(model.size)}; GPU {usable[0].name or usable[0].vendor}",
             "Use a smaller quantization, context or OLLAMA_NUM_PARALLEL so that it fits."
             if share
             else "Look at the journal's lines about GPU discovery: the driver, permissions on /dev, missing libraries.",

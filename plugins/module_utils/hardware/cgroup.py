@@ -30,8 +30,8 @@ class Limits:
     memory_most: int | None = None
 
 
-def read_limits(files: Files, pid: str, without: str = "", below: str = "") -> Limits:
-    """The limits of a process (``self`` or a number), or of what will run in the slice ``below`` beside it.
+def read_limits(files: Files, pid: str, without: str = "", below: str | None = None) -> Limits:
+    """The limits of a process (``self`` or a number), or of what will run in the group ``below`` beside it.
 
     Memory limits of the group named ``without`` are left out.
     """
@@ -50,7 +50,7 @@ def read_limits(files: Files, pid: str, without: str = "", below: str = "") -> L
 def service_pids(files: Files, unit: str) -> list[str]:
     """The processes of a running system service. What they may use is what counts, not what this login may use."""
     for place in ancestors(files, "1", "name=systemd"):
-        for depth in range(1, SLICES + 1):
+        for depth in range(SLICES + 1):
             for path in files.glob(f"{place}/{'*.slice/' * depth}{unit}/cgroup.procs"):
                 processes = files.read(path).split()
                 if processes:
@@ -58,14 +58,8 @@ def service_pids(files: Files, unit: str) -> list[str]:
     return []
 
 
-def slice_path(name: str) -> str:
-    """The control group of a slice below that of the service manager: ``a-b.slice`` is a part of ``a.slice``."""
-    parts = name.removesuffix(".slice").split("-")
-    return "/".join(f"{'-'.join(parts[: number + 1])}.slice" for number in range(len(parts)))
-
-
-def slice_cpus(files: Files, below: str) -> frozenset[int]:
-    """The CPUs of a slice's cpuset, or of the innermost group above it that has one. Empty: unknown."""
+def group_cpus(files: Files, below: str) -> frozenset[int]:
+    """The CPUs of a group's cpuset, or of the innermost group above it that has one. Empty: unknown."""
     for place in ancestors(files, "1", "cpuset", below):
         cpus = cpu_list(files.read(f"{place}/cpuset.cpus.effective") or files.read(f"{place}/cpuset.cpus"))
         if cpus:
@@ -73,10 +67,10 @@ def slice_cpus(files: Files, below: str) -> frozenset[int]:
     return frozenset()
 
 
-def ancestors(files: Files, pid: str, controller: str, below: str = "") -> list[str]:
+def ancestors(files: Files, pid: str, controller: str, below: str | None = None) -> list[str]:
     """The directories of a process's control group and of all groups above it that are visible here, innermost first.
 
-    With ``below`` those of this slice, of the service manager (process 1) whose group is ``init.scope``.
+    With ``below`` those of this group below that of the service manager (process 1), which is in ``init.scope``.
 
     A container often sees only its own subtree mounted while /proc/PID/cgroup still names the path from the host's
     root: the mount's root, from mountinfo, is what to take off. Where that does not fit, the mount itself is the group.
@@ -85,7 +79,7 @@ def ancestors(files: Files, pid: str, controller: str, below: str = "") -> list[
     if not group:
         return []
     version, path = group
-    if below:
+    if below is not None:
         path = f"{path.removesuffix('/init.scope').rstrip('/')}/{below}"
     mounts = _mounts(files, controller if version == 1 else None)
     # Of several mounts the last is on top.

@@ -9,11 +9,13 @@ that one can ask about a host without being on it. Sizes are in MiB, as in ``ans
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import VISIBILITY, visible
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
+from ansible_collections.llmops.ollama.plugins.module_utils.words import boolean, number
 
 MIB = 1 << 20
 
@@ -30,6 +32,9 @@ FEATURES: dict[str, tuple[str, ...]] = {
     "amx": ("amx_tile", "amx_int8", "avx512_vnni", "avx512_bf16"),
     "dotprod": ("asimddp",),
 }
+
+# Directives that limit a unit's memory.
+UNIT_LIMITS = ("MemoryMax", "MemoryHigh", "MemoryLimit")
 
 # Allowed range of each number.
 RANGES: dict[str, tuple[float, float]] = {
@@ -50,6 +55,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "disk_mb": (0, MAX_MEMORY_MB * 1024),
     "disk_free_mb": (0, MAX_MEMORY_MB * 1024),
 }
+# What each list may hold.
+WORDS: dict[str, tuple[str, ...]] = {"cpu_features": tuple(FEATURES), "unit_limits": UNIT_LIMITS}
 REQUIRED = ("cpu_cores", "memory_mb")
 # A part cannot be larger than the whole.
 PARTS = (
@@ -81,6 +88,17 @@ class Gpu:
         return self.vendor == "nvidia" or not self.integrated
 
 
+def visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[Gpu, ...]:
+    """The GPUs that a server with these variables sees."""
+    found = list(gpus)
+    for vendor, names in VISIBILITY.items():
+        for value in (environment[name] for name in names if name in environment):
+            theirs = [gpu for gpu in found if gpu.vendor == vendor]
+            left = [theirs[index] for index in visible(value, len(theirs))]
+            found = [*(gpu for gpu in found if gpu.vendor != vendor), *left]
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class Hardware:
     """One host. None means unknown, or for ``cpu_quota`` and ``memory_limit_mb`` that there is no limit."""
@@ -96,6 +114,7 @@ class Hardware:
     memory_room_mb: int | None = None  # what others leave to the service: what is available, and what it holds itself
     memory_limit_mb: int | None = None
     cpu_quota: float | None = None  # CPUs' worth of time, for example 1.5
+    unit_limits: tuple[str, ...] = ()  # memory limits that the operator's own files of the unit set: UNIT_LIMITS
     sockets: int = 1
     numa_nodes: int = 1
     swap_mb: int = 0
@@ -130,6 +149,7 @@ class Hardware:
         lists = {
             "gpus": [dataclasses.asdict(gpu) for gpu in self.gpus],
             "cpu_features": list(self.cpu_features),
+            "unit_limits": list(self.unit_limits),
         }
         return {**dataclasses.asdict(self), **lists}
 
@@ -165,37 +185,19 @@ class Hardware:
 def _value(key: str, value: Any) -> Any:
     if key == "gpus":
         return _gpus(value)
-    if key == "cpu_features":
-        return _features(value)
+    if key in WORDS:
+        return _words(key, value)
     if key in RANGES:
-        return _number(f"hardware: {key}", value, RANGES[key], whole=key != "cpu_quota")
+        return number(value, RANGES[key], f"hardware: {key}", whole=key != "cpu_quota")
     return str(value)
 
 
-def _number(name: str, value: Any, allowed: tuple[float, float], whole: bool = True) -> int | float:
-    """A number in range, given as a number or as text (Ansible's templates make text of numbers)."""
-    try:
-        if isinstance(value, bool):
-            raise ValueError
-        number = float(value)
-        if whole and number != int(number):
-            raise ValueError
-    except (TypeError, ValueError, OverflowError):
-        number = float("nan")
-    if not allowed[0] <= number <= allowed[1]:
-        kind = "a whole number" if whole else "a number"
+def _words(key: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or not set(map(str, value)) <= set(WORDS[key]):
         raise InvalidInput(
-            f"{name} is {value!r}.", f"It must be {kind} from {allowed[0]:g} to {allowed[1]:.0f}.", key=name
-        )
-    return int(number) if whole else number
-
-
-def _features(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, (list, tuple)) or not set(map(str, value)) <= set(FEATURES):
-        raise InvalidInput(
-            f"hardware: cpu_features is {value!r}.",
-            f"It must be a list of some of {', '.join(FEATURES)}; [] for none.",
-            key="cpu_features",
+            f"hardware: {key} is {value!r}.",
+            f"It must be a list of some of {', '.join(WORDS[key])}; [] for none.",
+            key=key,
         )
     return tuple(map(str, value))
 
@@ -222,10 +224,10 @@ def _gpu(index: int, entry: Any) -> Gpu:
         raise InvalidInput(
             f"{where}: vendor is {entry.get('vendor')!r}.", f"It must be one of {', '.join(vendors)}.", key="gpus"
         )
-    memory = entry.get("memory_mb")
+    memory, integrated = entry.get("memory_mb"), entry.get("integrated")
     return Gpu(
         vendor=entry["vendor"],
         name=str(entry.get("name", "")),
-        memory_mb=None if memory is None else int(_number(f"{where}: memory_mb", memory, (1, MAX_MEMORY_MB))),
-        integrated=entry.get("integrated") in (True, "true", "True", "yes"),
+        memory_mb=None if memory is None else int(number(memory, (1, MAX_MEMORY_MB), f"{where}: memory_mb")),
+        integrated=False if integrated is None else boolean(integrated, f"{where}: integrated"),
     )

@@ -6,6 +6,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+# No kernel is built for more CPUs.
+LAST_CPU = 8191
+
 
 class Files:
     """The files of one host. Paths are absolute as seen by that host; what cannot be read counts as absent."""
@@ -51,10 +54,11 @@ def to_int(text: str) -> int | None:
 
 
 def cpu_list(text: str) -> frozenset[int]:
-    """The CPU numbers of the kernel's list format, for example ``0-3,8``; parts that are not numbers are left out."""
+    """The CPU numbers of the kernel's list format, for example ``0-3,8``; parts that are none are left out."""
     numbers: set[int] = set()
     for part in text.split(","):
         first, _, last = part.strip().partition("-")
-        if first.isdigit() and (last or first).isdigit():
-            numbers.update(range(int(first), int(last or first) + 1))
+        last = last or first
+        if first.isdecimal() and last.isdecimal() and len(last) < 8 and int(last) <= LAST_CPU:
+            numbers.update(range(int(first), int(last) + 1))
     return frozenset(numbers)

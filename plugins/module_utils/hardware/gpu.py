@@ -100,12 +100,11 @@ def _first_instance(listing: str) -> Gpu | None:
 def _drm(files: Files, run: Run) -> list[Gpu]:
     """The AMD and Intel GPUs that a kernel driver has bound, and that programs can reach."""
     amd_usable = files.exists("/dev/kfd")  # without it there is no ROCm
-    intel_usable = bool(files.glob("/dev/dri/renderD*"))
     gpus = []
     amd = 0
     for card in files.glob("/sys/class/drm/card[0-9]*"):
         device = f"{card}/device"
-        vendor = files.read(f"{device}/vendor")
+        vendor = files.read(f"{device}/vendor") if _is_here(files, device) else ""
         if vendor == "0x1002" and amd_usable:
             vram = files.integer(f"{device}/mem_info_vram_total") or _rocm_memory(run, amd)
             amd += 1
@@ -118,7 +117,7 @@ def _drm(files: Files, run: Run) -> list[Gpu]:
                     integrated=vram is not None and vram <= APU_VRAM_MAX and gtt >= APU_GTT_FACTOR * vram,
                 )
             )
-        elif vendor == "0x8086" and intel_usable:
+        elif vendor == "0x8086":
             # i915 reports the memory of a card of its own; an integrated GPU has none.
             memory = files.integer(f"{card}/lmem_total_bytes")
             gpus.append(
@@ -130,6 +129,12 @@ def _drm(files: Files, run: Run) -> list[Gpu]:
                 )
             )
     return gpus
+
+
+def _is_here(files: Files, device: str) -> bool:
+    """Whether there is a node to compute on this device by. Where sysfs does not tell which is its, any counts."""
+    nodes = [path.rpartition("/")[2] for path in files.glob(f"{device}/drm/renderD*")]
+    return any(files.exists(f"/dev/dri/{node}") for node in nodes) if nodes else bool(files.glob("/dev/dri/renderD*"))
 
 
 def _rocm_memory(run: Run, index: int) -> int | None:

@@ -14,17 +14,16 @@ with contextlib.suppress(ImportError):  # a bare host, which one may ask about b
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import (
+    group_cpus,
     read_limits,
     service_pids,
-    slice_cpus,
-    slice_path,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cpu import allowed_cpus, read_topology
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import MIB, Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.gpu import Run, read_gpus, run_command
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.memory import Memory, held, read_memory
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import SERVICE, own_limits
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import SERVICE, own_limits, slices
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.virtualization import read_virtualization
 
 # Exists where systemd is the service manager: sd_booted(3).
@@ -46,7 +45,7 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
     # Where processes of others are hidden, this one's limits are the best guess.
     to_come = not running and files.exists(BOOTED) and bool(files.read("/proc/1/cgroup"))
     pid = running[0] if running else ("1" if to_come else "self")
-    memory = _live_memory() if live else read_memory(files)
+    memory = _live_memory(files) if live else read_memory(files)
     if memory.total < MIB:
         raise OllamaError(
             "The size of memory cannot be read.", f"Check that {files.path('/proc/meminfo')} is readable."
@@ -55,9 +54,9 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
     topology = read_topology(files)
     online = topology.online
     usable = (allowed_cpus(files, pid) & online) or online
-    below = slice_path(own.slice) if to_come else ""
-    if to_come:
-        usable = (usable & slice_cpus(files, below)) or usable
+    below = "/".join(slices(own.slice)) if to_come else None
+    if below is not None:
+        usable = (usable & group_cpus(files, below)) or usable
     usable = (usable & (own.allowed or usable)) or usable
     cpu_cores = (live and psutil.cpu_count(logical=True)) or len(online)
     physical = min((live and psutil.cpu_count(logical=False)) or topology.cores(online), cpu_cores)
@@ -83,6 +82,7 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
         # Having no limit is written as a very large one in places.
         memory_limit_mb=max(1, memory_limit // MIB) if memory_limit < memory.total else None,
         cpu_quota=quota if quota < cpu_cores else None,
+        unit_limits=own.directives,
         sockets=topology.sockets,
         numa_nodes=topology.numa_nodes,
         swap_mb=memory.swap // MIB,
@@ -96,9 +96,12 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
     )
 
 
-def _live_memory() -> Memory:
-    memory = psutil.virtual_memory()
-    return Memory(total=memory.total, available=memory.available, swap=psutil.swap_memory().total)
+def _live_memory(files: Files) -> Memory:
+    try:
+        memory = psutil.virtual_memory()
+        return Memory(total=memory.total, available=memory.available, swap=psutil.swap_memory().total)
+    except (OSError, ValueError, LookupError, psutil.Error):  # /proc/meminfo is not there, or of another form
+        return read_memory(files)
 
 
 def _disk(files: Files, path: str | None) -> tuple[int | None, int | None]:

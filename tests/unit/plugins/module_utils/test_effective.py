@@ -207,7 +207,16 @@ def set_environment(fake: FakeHost, **variables: str) -> None:
 
 
 def test_settings_that_the_server_reads(fake: FakeHost) -> None:
-    set_environment(fake, OLLAMA_NUM_PARALLEL=' "4" ', OLLAMA_KEEP_ALIVE="", LLAMA_ARG_THREADS="2", CUDA_X="?")
+    set_environment(
+        fake,
+        OLLAMA_NUM_PARALLEL=' "4" ',
+        OLLAMA_KEEP_ALIVE="",
+        LLAMA_ARG_THREADS="2",
+        # Others' may be as they like.
+        MOTD="line 1\nline 2",
+        TABLE="a\tb",
+        **{"BASH_FUNC_which%%": "() {\n}"},
+    )
     assert proof(fake).settings() == "Ollama 0.34.0 reads all 3 variables of process 77"
 
 
@@ -224,6 +233,8 @@ def test_settings_that_the_server_reads(fake: FakeHost) -> None:
             "OLLAMA_NUM_PARALLEL is 'four', which the server silently replaces. It must be a whole number, 1 or more.",
         ),
         ("", "OLLAMA_FLASH_ATTENTION", "yes", "It must be true or false."),
+        ("0.34.0", "OLLAMA_NUM_PARALLEL", "²", "It must be a whole number, 1 or more."),
+        ("0.34.0", "LLAMA_ARG_CTX_SIZE", "4096", "has no effect: Ollama gives llama-server the same"),
     ],
 )
 def test_settings_without_effect(fake: FakeHost, version: str, variable: str, value: str, words: str) -> None:

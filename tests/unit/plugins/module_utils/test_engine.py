@@ -126,13 +126,31 @@ def test_variables_without_effect(name: str, engine: Engine, words: str) -> None
         "LLAMA_ARG_THREADS",
         "LLAMA_ARG_THREADS_BATCH",
         "LLAMA_ARG_CACHE_REUSE",
-        "LLAMA_ARG_FLASH_ATTN",
+        "LLAMA_ARG_CTX_CHECKPOINTS",
+        "LLAMA_ARG_CACHE_TYPE_K",
         "HTTPS_PROXY",
         "PATH",
     ],
 )
 def test_variables_with_effect_or_not_ours_to_judge(name: str) -> None:
     assert variable_problem(name, NEW) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("LLAMA_ARG_N_PARALLEL", "OLLAMA_NUM_PARALLEL"),
+        ("LLAMA_ARG_CTX_SIZE", "OLLAMA_CONTEXT_LENGTH"),
+        ("LLAMA_ARG_FLASH_ATTN", "OLLAMA_FLASH_ATTENTION"),
+        ("LLAMA_ARG_UBATCH", "num_batch"),
+        ("LLAMA_ARG_CACHE_TYPE_V", "OLLAMA_KV_CACHE_TYPE"),
+    ],
+)
+def test_variables_that_the_server_overrides(name: str, instead: str) -> None:
+    problem = variable_problem(name, NEW, ["OLLAMA_KV_CACHE_TYPE"])
+    assert problem
+    assert f"{name} has no effect" in problem
+    assert instead in problem
 
 
 @pytest.mark.parametrize(

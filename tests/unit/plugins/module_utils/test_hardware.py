@@ -14,10 +14,11 @@ import pytest
 import yaml
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware import gpu
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import read_limits, service_pids, slice_path
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import read_limits, service_pids
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Gpu, Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, cpu_list
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import slices
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.virtualization import read_virtualization
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy
 from ansible_collections.llmops.ollama.plugins.module_utils.tuning import Intent, recommend
@@ -172,10 +173,52 @@ def test_the_upper_one_of_two_mounts_counts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "path"),
-    [("system.slice", "system.slice"), ("a-b.slice", "a.slice/a-b.slice"), ("a-b-c", "a.slice/a-b.slice/a-b-c.slice")],
+    [
+        ("system.slice", "system.slice"),
+        ("a-b.slice", "a.slice/a-b.slice"),
+        ("a-b-c", "a.slice/a-b.slice/a-b-c.slice"),
+        ("-.slice", ""),
+    ],
 )
 def test_slices_are_nested_by_their_names(name: str, path: str) -> None:
-    assert slice_path(name) == path
+    assert "/".join(slices(name)) == path
+
+
+def test_a_slice_that_systemd_has_not_made_yet_is_read_from_its_files(tmp_path: Path) -> None:
+    for path, text in {
+        "/proc/meminfo": "MemTotal: 16777216 kB\nMemAvailable: 16000000 kB\nSwapTotal: 0 kB",
+        "/proc/self/mountinfo": "34 24 0:30 / /sys/fs/cgroup rw,relatime - cgroup2 cgroup2 rw",
+        "/proc/1/cgroup": "0::/init.scope",
+        "/proc/1/status": "Cpus_allowed_list: 0-7",
+        "/sys/devices/system/cpu/online": "0-7",
+        "/sys/fs/cgroup/init.scope/cgroup.procs": "1",
+        "/run/systemd/system/x": "",
+        "/etc/systemd/system/ollama.service.d/10-site.conf": "[Service]\nSlice=llm-big.slice\nCPUQuota=600%\n",
+        "/etc/systemd/system/llm.slice": "[Slice]\nCPUQuota=200%\nAllowedCPUs=0-3\n",
+        "/etc/systemd/system/llm-.slice.d/50-all.conf": "[Slice]\nMemoryMax=4G\n",
+        "/etc/systemd/system/slice.d/50-all.conf": "[Slice]\nMemoryMax=8G\n",
+        "/etc/systemd/system/service.d/50-all.conf": "[Service]\nAllowedCPUs=1-7\n",
+    }.items():
+        write(tmp_path, path, text)
+    found = probe(str(tmp_path))
+    assert (found.cpu_quota, found.memory_limit_mb, found.usable_cpus) == (2.0, 4096, 3)
+    assert found.unit_limits == (), "they are the slice's"
+
+
+def test_a_service_beside_all_slices_is_found(tmp_path: Path) -> None:
+    for path, text in {
+        "/proc/meminfo": "MemTotal: 16777216 kB\nMemAvailable: 16000000 kB\nSwapTotal: 0 kB",
+        "/proc/self/mountinfo": "34 24 0:30 / /sys/fs/cgroup rw,relatime - cgroup2 cgroup2 rw",
+        "/proc/1/cgroup": "0::/init.scope",
+        "/proc/77/cgroup": "0::/ollama.service",
+        "/proc/77/status": "Cpus_allowed_list: 0-7",
+        "/sys/devices/system/cpu/online": "0-7",
+        "/sys/fs/cgroup/ollama.service/cgroup.procs": "77",
+        "/sys/fs/cgroup/ollama.service/cpu.max": "200000 100000",
+        "/etc/systemd/system/ollama.service.d/10-site.conf": "[Service]\nSlice=-.slice\n",
+    }.items():
+        write(tmp_path, path, text)
+    assert probe(str(tmp_path)).cpu_quota == 2.0
 
 
 def test_limits_of_a_slice_of_its_own_count_before_and_while_it_runs(tmp_path: Path) -> None:
@@ -239,6 +282,7 @@ def test_virtualization(files: dict[str, str], name: str, tmp_path: Path) -> Non
 def test_integrated_amd_gpus(vram_gib: float, gtt_gib: int, integrated: bool, tmp_path: Path) -> None:
     device = "/sys/class/drm/card0/device"
     write(tmp_path, "/dev/kfd", "")
+    write(tmp_path, "/dev/dri/renderD128", "")
     write(tmp_path, f"{device}/vendor", "0x1002")
     write(tmp_path, f"{device}/mem_info_vram_total", str(int(vram_gib * 2**30)))
     write(tmp_path, f"{device}/mem_info_gtt_total", str(gtt_gib * 2**30))
@@ -265,8 +309,21 @@ def test_rocm_smi_is_asked_for_the_memory_that_sysfs_does_not_tell(
         write(tmp_path, f"/sys/class/drm/{card}/device/vendor", vendor)
     write(tmp_path, "/sys/class/drm/card1/device/mem_info_vram_total", str(8 << 30))
     write(tmp_path, "/dev/kfd", "")
+    write(tmp_path, "/dev/dri/renderD128", "")
     found = gpu.read_gpus(Files(str(tmp_path)), 16000, lambda command: said if command[0] == "rocm-smi" else None)
     assert [each.memory_mb for each in found if each.vendor == "amd"] == [8192, memory_mb]
+
+
+def test_a_container_has_the_cards_whose_nodes_it_was_given(tmp_path: Path) -> None:
+    for card, vendor in enumerate(("0x1002", "0x1002", "0x1002", "0x8086", "0x8086")):
+        device = f"/sys/class/drm/card{card}/device"
+        write(tmp_path, f"{device}/vendor", vendor)
+        write(tmp_path, f"{device}/device", f"0x{card}")
+        write(tmp_path, f"{device}/drm/renderD{128 + card}/dev", f"226:{128 + card}")
+    for node in ("/dev/kfd", "/dev/dri/renderD129", "/dev/dri/renderD132"):
+        write(tmp_path, node, "")
+    found = gpu.read_gpus(Files(str(tmp_path)), 16000, lambda command: None)
+    assert [each.name for each in found] == ["AMD 0x1", "Intel 0x4"]
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ def test_systemd_is_not_asked_where_nothing_is_wanted(client: Client) -> None:
 
 # --- everything in effect ------------------------------------------------------------------------------------------
 
-EFFECTIVE = Wanted({"OLLAMA_NUM_PARALLEL": "2", "OLLAMA_CONTEXT_LENGTH": "4096"}, {"MemoryHigh": "2G"}, gpu=True)
+EFFECTIVE = Wanted({"OLLAMA_NUM_PARALLEL": "2", "OLLAMA_CONTEXT_LENGTH": "4096"}, {"MemoryHigh": "2G"}, gpu="all")
 
 
 def prepare(ollama: FakeOllama, fake: FakeHost) -> None:
@@ -241,9 +241,11 @@ def test_effective(ollama: FakeOllama, client: Client, fake: FakeHost) -> None:
     assert found(health) == dict.fromkeys(names.split(), True), [each.detail for each in health.checks]
 
 
-def test_threads_that_a_model_was_declared_with() -> None:
-    declared = definitions(["a:1", {"name": "b", "parameters": {"num_thread": 4}}])
-    assert [core.own_threads(name, declared) for name in ("a:1", "b:latest", "B", "c")] == [None, 4, 4, None]
+def test_numbers_that_a_model_was_declared_with() -> None:
+    parameters = {"num_thread": "4", "num_gpu": 0, "temperature": 0.5, "stop": "x"}
+    declared = definitions(["a:1", {"name": "b", "parameters": parameters}])
+    own = {"num_thread": 4, "num_gpu": 0}
+    assert [core.own_numbers(name, declared) for name in ("a:1", "b:latest", "B", "c")] == [{}, own, own, {}]
 
 
 def test_a_failed_proof_hides_no_other(ollama: FakeOllama, client: Client, fake: FakeHost) -> None:

@@ -93,11 +93,13 @@ def old(tmp_path: Path) -> Iterator[Machine]:
         yield machine
 
 
-def look(machine: Machine, name: str = "gemma3:270m", own_threads: int | None = None, **wanted: Any) -> dict[str, str]:
+def look(
+    machine: Machine, name: str = "gemma3:270m", own: dict[str, int] | None = None, **wanted: Any
+) -> dict[str, str]:
     """What each check said; the text of a failed one begins with ``FAILED``."""
     said = {}
     with Client(machine.url, timeout=5) as client:
-        model = core.Model(client, Wanted(**wanted), SERVICE, machine.fake.host, name, own_threads)
+        model = core.Model(client, Wanted(**wanted), SERVICE, machine.fake.host, name, own)
         for check, run in model.checks():
             try:
                 said[check] = run()
@@ -141,7 +143,7 @@ def test_the_old_engine_as_wanted(old: Machine) -> None:
         ({"environment": {"OLLAMA_NUM_PARALLEL": "2"}}, ["runner", "slots"]),
         ({"environment": {"OLLAMA_KV_CACHE_TYPE": "q8_0"}}, ["runner", "kv_cache"]),
         ({"threads": 1}, ["runner", "threads"]),
-        ({"gpu": True}, ["gpu"]),
+        ({"gpu": "all"}, ["gpu"]),
     ],
 )
 def test_only_what_is_wanted_is_looked_at(new: Machine, wanted: dict[str, Any], names: list[str]) -> None:
@@ -285,14 +287,14 @@ def test_a_model_whose_parameter_wins(new: Machine) -> None:
 
 def test_a_parameter_that_was_declared_is_as_wanted(new: Machine) -> None:
     new.change("--keep 4", "--keep 4 -t 3")
-    assert look(new, environment=THREADS, own_threads=3)["threads"] == (
+    assert look(new, environment=THREADS, own={"num_thread": 3})["threads"] == (
         "gemma3:270m runs with 3 threads (-t 3 on its command line, from num_thread)"
     )
-    assert "have the model made anew" in look(new, environment=THREADS, own_threads=4)["threads"]
+    assert "have the model made anew" in look(new, environment=THREADS, own={"num_thread": 4})["threads"]
 
 
 def test_a_parameter_that_was_declared_for_the_old_engine_is_as_wanted(old: Machine) -> None:
-    assert look(old, threads=1, own_threads=2)["threads"] == "gemma3:270m runs with 2 threads (the load's log)"
+    assert look(old, threads=1, own={"num_thread": 2})["threads"] == "gemma3:270m runs with 2 threads (the load's log)"
 
 
 def test_a_log_with_other_threads_than_the_variable(new: Machine) -> None:
@@ -378,19 +380,31 @@ def test_a_model_that_sees_has_a_least_context(either: Machine) -> None:
 def test_models_on_the_gpu(either: Machine) -> None:
     for entry in either.ps:
         entry["size_vram"] = entry["size"]
-    assert look(either, gpu=True)["gpu"] == "on the GPU altogether: llama-gqa:latest, gemma3:270m"
+    assert look(either, gpu="all")["gpu"] == "on the GPU altogether: llama-gqa:latest, gemma3:270m"
 
 
 def test_a_fallback_to_the_cpu(either: Machine) -> None:
     either.ps[0]["size_vram"] = either.ps[0]["size"]
     either.ps[1]["size_vram"] = 100 * MIB
-    text = look(either, gpu=True)["gpu"]
+    text = look(either, gpu="all")["gpu"]
     assert text.startswith("FAILED CPU fallback: 100 of 309 MiB of gemma3:270m are on the GPU. Check that the driver")
+
+
+def test_a_part_on_the_gpu(either: Machine) -> None:
+    either.ps[1]["size_vram"] = 100 * MIB
+    assert look(either, gpu="some")["gpu"] == "100 of 309 MiB of gemma3:270m are on the GPU"
+    either.ps[1]["size_vram"] = 0
+    text = look(either, gpu="some")["gpu"]
+    assert text.startswith(
+        "FAILED CPU fallback: the host has a GPU, and nothing of the 309 MiB of gemma3:270m is on it."
+    )
+    assert "gpu" not in look(either, own={"num_gpu": 0}, gpu="some"), "it was declared so"
+    assert "gpu" not in look(either, gpu="none")
 
 
 def test_nothing_on_the_gpu_since_nothing_is_loaded(either: Machine) -> None:
     either.ps = []
-    assert look(either, gpu=True)["gpu"].startswith("FAILED No model is loaded")
+    assert look(either, gpu="all")["gpu"].startswith("FAILED No model is loaded")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import M
 from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import ModelShape
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy
 from ansible_collections.llmops.ollama.plugins.module_utils.tuning import (
+    AUTO,
     EXPLICIT,
     OFF,
     Intent,
@@ -35,6 +37,9 @@ from hypothesis import strategies as st
 from shapes import EMBEDDER, GEMMA, LLAMA_8B, LLAMA_8B_F16, LLAMA_70B
 
 GIB = 1024
+# With the types of its tensors: what is laid out anew for a processor follows from them.
+TIED = replace(LLAMA_8B, tied=True, embedding_type="Q8_0", embedding_bytes=532 * MIB, matrices={"Q4_K": 4100 * MIB})
+TYPED_F16 = replace(LLAMA_8B_F16, embedding_type="F16", matrices={"F16": 14315 * MIB})
 
 
 def plan(
@@ -131,7 +136,7 @@ def test_what_would_fit_is_said() -> None:
     (warning,) = plan(host(4, 7812), LLAMA_8B_F16).warnings
     assert "model0:tag F16 would take up to 16591 MiB" in warning
     assert "the budget is 6788 MiB (7812 MiB of memory without the reserve of 1024 MiB)" in warning
-    assert "As Q4_K_M (4691 MiB of weights, about 3 % loss of quality) model0:tag would fit." in warning
+    assert "As Q4_K_M, with about 3 % loss of quality, model0:tag (4691 MiB of weights) would fit." in warning
     (warning,) = plan(host(4, 7812), LLAMA_70B).warnings
     assert "No quantization down to Q4_0 would make model0:tag fit" in warning
 
@@ -140,14 +145,14 @@ def test_what_other_quantizations_would_take() -> None:
     rows = {row.name: row for row in Policy.load().quantizations}
     # 541, 292, 253 and 241 MB are the sizes of the real files of gemma3 270M; 4-bit ones keep embeddings in 8 bits.
     f16 = replace(GEMMA, weight_bytes=536_000_000)
-    assert requantized(f16, rows["Q8_0"]) == pytest.approx(285_000_000, rel=0.02)
-    assert requantized(f16, rows["Q4_K_M"]) == pytest.approx(246_600_000, rel=0.04)
-    assert requantized(f16, rows["Q4_0"]) == pytest.approx(235_000_000, rel=0.02)
+    assert requantized(f16, rows["Q8_0"]).weight_bytes == pytest.approx(285_000_000, rel=0.02)
+    assert requantized(f16, rows["Q4_K_M"]).weight_bytes == pytest.approx(246_600_000, rel=0.04)
+    assert requantized(f16, rows["Q4_0"]).weight_bytes == pytest.approx(235_000_000, rel=0.02)
     # Llama 3.1 8B: 16.07, 8.54, 4.92, 4.66 GB.
-    assert requantized(LLAMA_8B_F16, rows["Q8_0"]) == pytest.approx(8.54e9, rel=0.02)
-    assert requantized(LLAMA_8B_F16, rows["Q4_K_M"]) == pytest.approx(4.92e9, rel=0.02)
-    assert requantized(LLAMA_8B_F16, rows["Q4_0"]) == pytest.approx(4.66e9, rel=0.05)
-    assert requantized(LLAMA_8B, rows["F16"]) == LLAMA_8B.weight_bytes
+    assert requantized(LLAMA_8B_F16, rows["Q8_0"]).weight_bytes == pytest.approx(8.54e9, rel=0.02)
+    assert requantized(LLAMA_8B_F16, rows["Q4_K_M"]).weight_bytes == pytest.approx(4.92e9, rel=0.02)
+    assert requantized(LLAMA_8B_F16, rows["Q4_0"]).weight_bytes == pytest.approx(4.66e9, rel=0.05)
+    assert requantized(LLAMA_8B, rows["F16"]).weight_bytes == LLAMA_8B.weight_bytes
 
 
 def test_what_the_user_set_is_kept_and_checked_against_the_budget() -> None:
@@ -162,10 +167,75 @@ def test_what_the_user_set_is_kept_and_checked_against_the_budget() -> None:
     assert tuning.environment["LLAMA_ARG_CACHE_RAM"] == "0"
 
 
-def test_no_limit_for_the_prompt_cache_does_not_fit() -> None:
-    tuning = plan(host(4, 15700), GEMMA, environment={"LLAMA_ARG_CACHE_RAM": -1})
-    assert tuning.environment["LLAMA_ARG_CACHE_RAM"] == "-1"
-    assert "With LLAMA_ARG_CACHE_RAM=-1" in tuning.warnings[0]
+@pytest.mark.parametrize("profile", [AUTO, OFF])
+def test_a_prompt_cache_without_a_limit_is_warned_of(profile: str) -> None:
+    free = plan(host(8, 64000), LLAMA_8B, profile=profile, environment={"LLAMA_ARG_CACHE_RAM": -1})
+    assert free.environment["LLAMA_ARG_CACHE_RAM"] == "-1"
+    assert free.memory.configuration == plan(host(8, 64000), LLAMA_8B, profile=profile).memory.configuration
+    (warning,) = free.warnings
+    assert "LLAMA_ARG_CACHE_RAM is -1: prompt caches grow without a limit" in warning
+
+
+def test_a_prompt_cache_that_cannot_fit_is_named_with_one_that_does() -> None:
+    tuning = plan(host(8, 64000), LLAMA_8B, environment={"LLAMA_ARG_CACHE_RAM": 100000})
+    (warning,) = tuning.warnings
+    (size,) = map(int, re.findall(r"With LLAMA_ARG_CACHE_RAM=(\d+) it would fit.", warning))
+    assert not tuning.refused, "it was asked for"
+    assert size > 49000
+    assert plan(host(8, 64000), LLAMA_8B, environment={"LLAMA_ARG_CACHE_RAM": size}).memory.fits
+    assert not plan(host(8, 64000), LLAMA_8B, environment={"LLAMA_ARG_CACHE_RAM": size + 64}).memory.fits
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        {},
+        {"OLLAMA_FLASH_ATTENTION": 1},
+        {"OLLAMA_KV_CACHE_TYPE": "f16"},
+        {"OLLAMA_NUM_PARALLEL": 1},
+        {"OLLAMA_MAX_LOADED_MODELS": 1},
+        {"LLAMA_ARG_CACHE_RAM": 64},
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_anyway_is_refused_whatever_the_user_sets(variable: dict[str, Any]) -> None:
+    tuning = plan(host(8, 8192), LLAMA_8B_F16, environment=variable)
+    assert tuning.refused
+    assert tuning.warnings[0].startswith("The models do not fit: model0:tag F16 would take up to ")
+
+
+def test_what_fits_without_the_users_settings_is_done_as_asked() -> None:
+    for variable in ({"OLLAMA_NUM_PARALLEL": 32}, {"OLLAMA_CONTEXT_LENGTH": 131072}):
+        tuning = plan(host(4, 15700), LLAMA_8B, environment=variable)
+        assert (tuning.memory.fits, tuning.refused) == (False, False)
+
+
+ADVICE = re.compile(r"As (\w+), with about \d+ % loss of quality, (.+) would fit\.|a host with (\d+) MiB more\.")
+
+
+@pytest.mark.parametrize("features", [[], ["avx2", "avx512", "amx"]], ids=str)
+@pytest.mark.parametrize(
+    "shapes",
+    [(TYPED_F16,), (replace(TYPED_F16, tied=True),), (LLAMA_70B,), (TYPED_F16, LLAMA_8B)],
+    ids=["8B", "tied", "70B", "two"],
+)
+def test_advice_that_is_followed_helps(shapes: tuple[ModelShape, ...], features: list[str]) -> None:
+    rows = {row.name: row for row in Policy.load().quantizations}
+    for memory in range(2000, 60000, 1500):
+        refused = plan(host(8, memory, cpu_features=features), *shapes)
+        if refused.memory.fits:
+            continue
+        ((quantization, names, more),) = ADVICE.findall(refused.warnings[0])
+        if more:
+            larger = host(8, memory + int(more), cpu_features=features)
+            assert plan(larger, *shapes).memory.fits, (memory, more)
+            assert not plan({**larger, "memory_mb": larger["memory_mb"] - 8}, *shapes).memory.fits, "it is the least"
+        else:
+            others = [
+                requantized(shape, rows[quantization]) if f"model{index}:tag" in names else shape
+                for index, shape in enumerate(shapes)
+            ]
+            assert plan(host(8, memory, cpu_features=features), *others).memory.fits, (memory, quantization)
 
 
 @pytest.mark.parametrize(("gpu_mb", "tokens"), [(0, 4096), (24564, 32768), (81559, 262144)])
@@ -198,7 +268,7 @@ CARD = {"vendor": "nvidia", "name": "RTX 4090", "memory_mb": 24564}
 
 def test_what_fits_the_gpus_is_planned_there() -> None:
     tuning = plan(host(16, 15700, gpus=[CARD]), LLAMA_8B)
-    assert (tuning.memory.on_gpu, tuning.gpu) == (True, True)
+    assert (tuning.memory.on_gpu, tuning.gpu) == (True, "all")
     assert tuning.memory.budget.gpu == 24564 - 2456
     assert tuning.memory.planned_mb < 6000, "main memory only has the processes and the prompt cache"
 
@@ -212,14 +282,46 @@ def test_slots_give_way_so_that_a_model_stays_on_the_gpus() -> None:
 
 def test_what_is_too_large_for_the_gpus_spills_into_main_memory() -> None:
     tuning = plan(host(16, 64000, gpus=[CARD]), LLAMA_70B)
-    assert (tuning.memory.on_gpu, tuning.gpu, tuning.memory.fits) == (False, False, True)
+    assert (tuning.memory.on_gpu, tuning.gpu, tuning.memory.fits) == (False, "some", True)
     assert "a part of them runs on the CPU" in tuning.warnings[0]
 
 
 def test_hidden_and_integrated_gpus_do_not_count() -> None:
-    assert plan(host(16, 15700, gpus=[CARD]), LLAMA_8B, num_gpu=0).memory.budget.gpu == 0
+    hidden = plan(host(16, 15700, gpus=[CARD]), LLAMA_8B, num_gpu=0)
+    assert (hidden.memory.budget.gpu, hidden.gpu) == (0, "none")
     orin = {"vendor": "nvidia", "memory_mb": 30612, "integrated": True}
-    assert plan(host(12, 30612, gpus=[orin]), LLAMA_8B).memory.budget.gpu == 0
+    tuning = plan(host(12, 30612, gpus=[orin]), LLAMA_8B)
+    assert (tuning.memory.budget.gpu, tuning.gpu) == (0, "some")
+
+
+def test_a_gpu_of_unknown_memory_is_used_and_not_planned_with() -> None:
+    tuning = plan(host(12, 30612, gpus=[{"vendor": "nvidia", "name": "L4"}]), LLAMA_8B)
+    assert (tuning.memory.budget.gpu, tuning.gpu) == (0, "some")
+    (warning,) = tuning.warnings
+    assert warning.startswith("How much memory the GPU L4 has could not be read")
+
+
+def test_memory_that_is_kept_free_of_each_gpu_is_not_planned_with() -> None:
+    asked = {"OLLAMA_GPU_OVERHEAD": 20 << 30}
+    tuning = plan(host(16, 64000, gpus=[CARD, CARD]), LLAMA_8B, environment=asked)
+    assert tuning.memory.budget.gpu == 2 * (22108 - 20 * GIB)
+    assert "do not fit into the GPUs' memory of 3256 MiB" in tuning.warnings[0]
+    off = plan(host(16, 64000, gpus=[CARD]), LLAMA_8B, profile=OFF, environment=asked)
+    assert off.memory.configuration.context == 4096, "the engine's choice for 4 GB"
+
+
+def test_packing_counts_for_weights_that_are_not_on_a_gpu() -> None:
+    amx = host(16, 64000, cpu_features=["avx2", "avx512", "amx"])
+    model = Model("model:tag", TIED)
+    apart = replace(model, gpu_layers=0)
+    policy, intent = Policy.load(), Intent.make(engine_version="0.34.0")
+
+    def weights(hardware: dict[str, Any], model: Model) -> int:
+        return (
+            recommend(Hardware.describe(hardware), policy, intent, Workload((model,))).memory.models[0].memory.weights
+        )
+
+    assert weights(amx, model) == weights({**amx, "gpus": [CARD]}, apart) > weights({**amx, "gpus": [CARD]}, model)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +341,9 @@ def test_hidden_and_integrated_gpus_do_not_count() -> None:
 def test_gpus_are_planned_with_as_the_user_leaves_them(intent: dict[str, Any], budget: int, all_on_gpu: bool) -> None:
     tuning = plan(host(16, 64000, gpus=[CARD, CARD]), LLAMA_8B, **intent)
     assert tuning.memory.budget.gpu == budget
-    assert tuning.gpu == tuning.memory.on_gpu == all_on_gpu
+    assert tuning.memory.on_gpu == all_on_gpu
+    assert tuning.gpu == ("all" if all_on_gpu else "some" if budget else "none")
+    assert tuning.warnings == ()
     weights = LLAMA_8B.weight_bytes // MIB
     assert (tuning.memory.planned_mb - tuning.memory.configuration.prompt_cache_mib < weights / 2) == all_on_gpu
 
@@ -249,7 +353,8 @@ def test_layers_that_a_model_is_declared_with_stay_in_main_memory() -> None:
     chat, embedder = Model("chat:1", LLAMA_8B), Model("embed:1", EMBEDDER, gpu_layers=0)
     tuning = recommend(hardware, policy, Intent.make(), Workload((chat, embedder)))
     assert tuning.memory.fits
-    assert not tuning.gpu, "no check may ask for what was not declared"
+    assert tuning.gpu == "some", "no check may ask for what was not declared"
+    assert tuning.warnings == ()
     assert "no GPU" not in by_key(tuning)["num_gpu"].reason
 
 
@@ -286,7 +391,42 @@ def test_off_is_planned_as_the_engine_does_it_by_itself() -> None:
     assert tuning.warnings[0].startswith("With the engine's own settings the models take up to ")
     on_card = plan(host(8, 64000, gpus=[CARD]), LLAMA_8B, profile=OFF)
     assert on_card.memory.configuration.context == 32768, "the engine's choice for 24 GB"
-    assert not on_card.gpu, "whatever the engine does is right"
+    assert on_card.gpu == "none", "whatever the engine does is right"
+    hidden = plan(host(8, 64000, gpus=[CARD]), LLAMA_8B, profile=OFF, num_gpu=0)
+    assert hidden.memory.configuration.context == 4096, "it does not see the card"
+    assert "With LLAMA_ARG_CACHE_RAM=" in tuning.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "flash", "kv_type"), [("llama", True, "f16"), ("gemma3", True, "q8_0"), ("gemma3n", False, "f16")]
+)
+def test_off_leaves_flash_attention_to_the_old_engine(architecture: str, flash: bool, kv_type: str) -> None:
+    shape = replace(LLAMA_8B, architecture=architecture)
+    asked = {"OLLAMA_KV_CACHE_TYPE": "q8_0", "OLLAMA_CONTEXT_LENGTH": 16384}
+    options: dict[str, Any] = {"profile": OFF, "engine_version": "0.24.0"}
+    left, on = (
+        plan(host(8, 64000), shape, environment={**asked, **more}, **options).memory.models[0].memory
+        for more in ({}, {"OLLAMA_FLASH_ATTENTION": 1})
+    )
+    assert (left.compute == on.compute) == flash
+    assert (left.kv < 1.1 * on.kv) == (kv_type == "q8_0")
+
+
+def test_without_flash_attention_the_cache_is_not_quantized() -> None:
+    """Or no model could be loaded."""
+    for policy in ({"quantized_kv": True, "context_length": 16384}, {"kv_type": "q8_0"}):
+        tuning = plan(host(16, 9500), LLAMA_8B, policy=policy, environment={"OLLAMA_FLASH_ATTENTION": 0})
+        assert tuning.environment["OLLAMA_KV_CACHE_TYPE"] == "f16"
+        assert "Without flash attention" in by_key(tuning)["kv_cache_type"].reason
+        assert tuning.warnings == ()
+
+
+def test_checkpoints_that_the_user_limits_are_counted() -> None:
+    few, default = (
+        plan(host(8, 64000), GEMMA, environment=variable).memory.models[0].memory.checkpoints
+        for variable in ({"LLAMA_ARG_CTX_CHECKPOINTS": 1}, {})
+    )
+    assert 0 < 2 * few == default
 
 
 def test_a_real_load_corrects_the_prediction() -> None:
@@ -403,6 +543,7 @@ POLICY = st.fixed_dictionaries(
     },
 )
 ENGINES = st.sampled_from(["0.24.0", "0.34.0"])
+CARDS = st.lists(st.sampled_from([CARD, {**CARD, "memory_mb": 8188}, {**CARD, "integrated": True}]), max_size=2)
 EXPLICITS = st.fixed_dictionaries(
     {},
     optional={
@@ -447,7 +588,28 @@ def test_the_budget_is_never_exceeded_by_what_is_said_to_fit(
         assert (each.rule == EXPLICIT) == (each.variable in explicit)
 
 
-@given(CORES, MEMORY, CORES, st.integers(0, 65536), SHAPES, POLICY, ENGINES)
+@given(CORES, MEMORY, MEMORY, SHAPES, POLICY, ENGINES, CARDS)
+def test_a_run_after_another_stays_within_the_host(
+    cores: int,
+    before: int,
+    memory: int,
+    shapes: list[ModelShape],
+    policy: dict[str, Any],
+    engine: str,
+    gpus: list[dict[str, Any]],
+) -> None:
+    first = plan(host(cores, before, gpus=gpus), *shapes, policy=policy, engine_version=engine)
+    tuned = {**first.environment, **first.directives, "Policy": first.policy}
+    again = plan(host(cores, memory, gpus=gpus), *shapes, policy=policy, engine_version=engine, tuned=tuned)
+    if again.directives:
+        high, most = (int(again.directives[name][:-1]) for name in ("MemoryHigh", "MemoryMax"))
+        assert high <= most <= memory
+        assert 2 * (memory - high) >= Policy.load(policy).reserve.of(memory) - 1
+    if again.memory.fits:
+        assert again.memory.planned_mb <= again.memory.budget.main
+
+
+@given(CORES, MEMORY, CORES, st.integers(0, 65536), SHAPES, POLICY, ENGINES, EXPLICITS, CARDS)
 def test_more_memory_or_cores_never_lower_parallel(
     cores: int,
     memory: int,
@@ -456,9 +618,12 @@ def test_more_memory_or_cores_never_lower_parallel(
     shapes: list[ModelShape],
     policy: dict[str, Any],
     engine: str,
+    explicit: dict[str, Any],
+    gpus: list[dict[str, Any]],
 ) -> None:
+    asked: dict[str, Any] = {"policy": policy, "engine_version": engine, "environment": explicit}
     small, more, bigger, both = (
-        int(plan(host(*size), *shapes, policy=policy, engine_version=engine).environment["OLLAMA_NUM_PARALLEL"])
+        int(plan(host(*size, gpus=gpus), *shapes, **asked).environment["OLLAMA_NUM_PARALLEL"])
         for size in (
             (cores, memory),
             (cores + more_cores, memory),

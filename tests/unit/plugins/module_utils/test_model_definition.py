@@ -145,6 +145,7 @@ def test_a_model_may_be_made_of_one_that_is_made_of_the_registrys() -> None:
     [
         ({"num_ctx": 4096, "use_mmap": False}, {"num_ctx": 4096, "use_mmap": False}),
         ({"num_ctx": "4096", "temperature": "0.5"}, {"num_ctx": 4096, "temperature": 0.5}),
+        ({"num_ctx": 8192.0, "num_gpu": "5.0", "use_mmap": "yes"}, {"num_ctx": 8192, "num_gpu": 5, "use_mmap": True}),
         ({"stop": "7"}, {"stop": "7"}),
         ({"stop": ["<a>", "1"]}, {"stop": ["<a>", "1"]}),
         ({"draft_num_predict": 4}, {"draft_num_predict": 4}),  # what newer versions bring
@@ -164,6 +165,13 @@ def test_parameters(given: Any, checked: Any) -> None:
         ({"num_ctxt": 1}, "num_ctxt is no parameter of a model. Did you mean num_ctx?"),
         ({"num_threads": 1}, "Did you mean num_thread?"),
         ({"temprature": 1}, "Did you mean temperature?"),
+        *(
+            ({"num_ctx": value}, "parameters: num_ctx is")
+            for value in ("8k", -5, 0, True, [8192], 8192.5, 1e12, "99999999999", "nan")
+        ),
+        *(({"num_gpu": value}, "It must be a whole number from -1 to 999") for value in ("all", 5.5, -2, 99999)),
+        ({"temperature": "hot"}, "temperature is 'hot'. It must be a number"),
+        ({"use_mmap": "maybe"}, "use_mmap is 'maybe'. It must be true or false"),
     ],
 )
 def test_what_cannot_be_a_parameter_is_refused(given: Any, words: str) -> None:
@@ -172,9 +180,16 @@ def test_what_cannot_be_a_parameter_is_refused(given: Any, words: str) -> None:
     assert words in str(refused.value)
 
 
-PARAMETERS = st.dictionaries(
-    st.sampled_from(["num_ctx", "temperature", "stop", "use_mmap"]),
-    st.one_of(st.integers(), st.floats(allow_nan=False), st.booleans(), st.lists(st.text(), min_size=1)),
+PARAMETERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "num_ctx": st.integers(1, 1 << 24),
+        "seed": st.integers(-(1 << 53), 1 << 53),
+        "temperature": st.floats(-1e6, 1e6),
+        "stop": st.lists(st.text(), min_size=1),
+        "use_mmap": st.booleans(),
+        "newer": st.one_of(st.integers(), st.floats(allow_nan=False), st.booleans()),
+    },
 )
 
 

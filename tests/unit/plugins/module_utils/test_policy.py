@@ -113,6 +113,16 @@ def test_a_table_replaces_the_whole_table() -> None:
         ({"table": [{**FIRST, "parallel": 0}]}, ["parallel is 0", "1 to 256"]),
         ({"table": [{**FIRST, "min_cores": 2}]}, ["table[0] starts at 2 cores", "must be 0"]),
         ({"table": [{**FIRST, "parallel": 4}, FIRST]}, ["table[1]: parallel is 1, less than 4", "ascend"]),
+        ({"table": [FIRST, {**FIRST, "parallel": 8}]}, ["table[1] begins where the row before does", "min_cores"]),
+        (
+            {"table": [{**FIRST, "profile": "high"}, {**FIRST, "min_cores": 4, "profile": "balanced"}]},
+            ["table[1]: profile balanced comes after high", "conservative"],
+        ),
+        ({"prompt_cache": {"max_mb": 32}}, ["max_mb is 32, less than one step of 64", "set max_mb to 0"]),
+        (
+            {"quantizations": [Q8, {**Q8, "bits": 4.0}]},
+            ["quantizations[1]: Q8_0 is listed twice"],
+        ),
     ],
 )
 def test_a_bad_policy_is_refused_with_key_and_what_is_allowed(overrides: dict[str, Any], words: list[str]) -> None:

@@ -136,9 +136,12 @@ def test_start_at_boot(state: str, enabled: bool, enable: bool, disable: bool) -
 
 
 def test_a_unit_that_could_not_be_enabled_is_with_another_file() -> None:
-    static = replace(RUNNING, file_state="static")
-    for path, enable in (("/etc/systemd/system/x.service", True), ("/usr/local/bin/x", False)):
-        assert core.plan([core.Item(path, A)], {path: B}, static).enable is enable
+    for state in ("static", "masked", "linked", "indirect"):
+        unit = replace(RUNNING, file_state=state)
+        for path, enable in ((f"/etc/systemd/system/{UNIT}", True), (DROP_IN, False), ("/usr/local/bin/x", False)):
+            assert core.plan([core.Item(path, A)], {path: B}, unit).enable is enable
+    path = f"/etc/systemd/system/{UNIT}"
+    assert not core.plan([core.Item(path, A)], {path: B}, RUNNING).enable
 
 
 @pytest.mark.parametrize("paths", [["etc/x"], ["/etc/../x"], ["/etc//x"], ["/etc/x/"], ["/etc/x", "/etc/x"]])

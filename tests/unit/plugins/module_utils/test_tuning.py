@@ -137,7 +137,7 @@ def test_realistic_hosts(hardware: dict[str, Any], profile: str, parallel: int, 
     assert tuning.profile == profile
     assert tuning.environment["OLLAMA_NUM_PARALLEL"] == str(parallel)
     assert tuning.environment["LLAMA_ARG_THREADS"] == str(threads)
-    assert tuning.warnings == ()
+    assert tuning.warnings == () or hardware["memory_mb"] <= 1024
 
 
 BALANCED = host(8, 32 * GIB)
@@ -163,6 +163,50 @@ def test_everything_for_one_host() -> None:
     assert values["threads"] == (8, "LLAMA_ARG_THREADS")
     assert tuning.directives == {"MemoryHigh": "29492M", "MemoryMax": "31130M"}  # a tenth is left, or half of it
     assert tuning.model_parameters == {}
+
+
+def test_a_limit_that_the_operator_set_is_left_to_him() -> None:
+    limited = host(8, 32768, memory_limit_mb=16384)
+    assert set(tune({**limited, "unit_limits": ["MemoryMax"]}).directives) == {"MemoryHigh"}
+    assert tune({**limited, "unit_limits": ["MemoryMax", "MemoryHigh", "MemoryLimit"]}).directives == {}
+    with pytest.raises(InvalidInput, match=r"unit_limits is .*MemoryMax, MemoryHigh, MemoryLimit"):
+        tune({**limited, "unit_limits": ["MemoryMin"]})
+
+
+def test_more_threads_than_cpus_are_warned_of() -> None:
+    asked = {"LLAMA_ARG_THREADS": 8}
+    (warning,) = tune(host(8, 32768, cpu_quota=4), environment=asked).warnings
+    assert "LLAMA_ARG_THREADS is 8, and the service may use 4 CPUs" in warning
+    assert tune(host(8, 32768, physical_cores=4), environment=asked).warnings == ()
+
+
+def test_a_reserve_that_leaves_nothing_is_warned_of() -> None:
+    tuning = tune(host(4, 1024))
+    (warning,) = tuning.warnings
+    assert "The reserve of 1024 MiB leaves the service nothing of 1024 MiB" in warning
+    assert tuning.directives == {}
+    assert tune(host(4, 1024), policy={"reserve": {"min_mb": 256}}).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ({}, "MiB for each of up to 2 models, at most 25% of the budget in all: the engine fills it after the load."),
+        ({"prompt_cache": {"max_mb": 0}}, "The policy leaves none."),
+        ({"prompt_cache": {"memory_share": 0}}, "The policy leaves none."),
+        ({"prompt_cache": {"step_mb": 1 << 20, "max_mb": 1 << 20}}, "The policy leaves none."),
+    ],
+)
+def test_why_there_is_a_prompt_cache_or_none(policy: dict[str, Any], words: str) -> None:
+    assert by_key(tune(host(8, 32768), policy=policy))["prompt_cache_mb"].reason == words
+
+
+@pytest.mark.parametrize("value", ["maybe", "on", "1", 1])
+def test_whether_a_gpu_is_integrated_is_not_guessed(value: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"gpus\[0\]: integrated is .*It must be true or false"):
+        tune(host(8, 32768, gpus=[{"vendor": "nvidia", "integrated": value}]))
+    found = Hardware.describe(host(8, 32768, gpus=[{"vendor": "amd", "integrated": "True"}]))
+    assert found.gpus[0].integrated
 
 
 def test_the_prompt_cache_never_exceeds_what_the_engine_takes_itself() -> None:

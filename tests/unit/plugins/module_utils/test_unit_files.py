@@ -11,6 +11,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files impor
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import (
     TUNED_PATH,
+    TUNED_POLICY,
     foreign_unit,
     own_limits,
     parse_size,
@@ -76,6 +77,11 @@ def test_the_operators_own_memory_limit(tmp_path: Path, files: dict[str, str], l
         ("AllowedCPUs=0-3\nAllowedCPUs=6", None, {0, 1, 2, 3, 6}),
         ("AllowedCPUs=0-3\nAllowedCPUs=\nAllowedCPUs=6", None, {6}),
         ("AllowedCPUs=0-3\nCPUAffinity=2-5", None, {2, 3}),
+        ("AllowedCPUs=0-99999999", None, None),
+        ("AllowedCPUs=²,1", None, {1}),
+        ("# as agreed \\\nCPUQuota=50%", 0.5, None),
+        ("CPUQuota=50% \\\n# since May\n", 0.5, None),
+        (f"CPUQuota={'9' * 400}%\nMemoryMax={'9' * 400}", None, None),
         ("AllowedCPUs=0 1 \\\n 4 5\nCPUQuota=\\\n50%", 0.5, {0, 1, 4, 5}),
     ],
 )
@@ -98,6 +104,34 @@ def test_sizes(text: str, size: int | None) -> None:
 )
 def test_the_slice_that_the_operator_puts_it_in(tmp_path: Path, text: str, place: str) -> None:
     assert own_limits(host(tmp_path, {ETC: f"[Service]\n{text}\n"}), GIB).slice == place
+
+
+@pytest.mark.parametrize(
+    ("files", "directives"),
+    [
+        ({}, ()),
+        ({TUNED_PATH: TUNED}, ()),
+        ({TUNED_PATH: TUNED, f"{ETC}.d/override.conf": "[Service]\nMemoryMax=4G\n"}, ("MemoryMax",)),
+        ({f"{ETC}.d/override.conf": "MemoryMax=infinity\nMemoryHigh=\nCPUQuota=50%\n"}, ("MemoryMax", "MemoryHigh")),
+        ({"/etc/systemd/system/system.slice.d/a.conf": "MemoryMax=4G\n"}, ()),
+    ],
+)
+def test_memory_limits_of_the_unit_that_the_operator_set(
+    tmp_path: Path, files: dict[str, str], directives: tuple[str, ...]
+) -> None:
+    assert own_limits(host(tmp_path, files), GIB).directives == directives
+
+
+def test_what_is_carried_gives_way_to_the_operators_drop_ins(tmp_path: Path) -> None:
+    """As the unit's file did, in whose place it is."""
+    local = "[Service]\nCPUQuota=200%\nMemoryMax=4G\nAllowedCPUs=\nAllowedCPUs=2-3\n"
+    unit = "[Service]\nCPUQuota=800%\nMemoryMax=12G\nAllowedCPUs=0-7\n"
+    before, after = (
+        own_limits(host(tmp_path / name, {path: unit, f"{ETC}.d/10-limits.conf": local}), GIB)
+        for name, path in (("before", ETC), ("after", f"{ETC}.d/00-carried.conf"))
+    )
+    assert before == after
+    assert (after.memory, after.cpus, after.allowed) == (4 * GIB, 2.0, frozenset({2, 3}))
 
 
 UPSTREAMS = """[Unit]
@@ -131,6 +165,12 @@ def test_what_a_unit_of_somebody_elses_holds(
     assert (found.settings, found.variables) == (settings, variables)
 
 
+def test_variables_in_a_file_of_somebody_elses_unit(tmp_path: Path) -> None:
+    found = foreign_unit(host(tmp_path, {ETC: f"{UPSTREAMS}EnvironmentFile=-/etc/default/ollama\nEnvironmentFile=\n"}))
+    assert found
+    assert found.variable_files == ("/etc/default/ollama",)
+
+
 def test_a_unit_of_ours_is_not_somebody_elses(tmp_path: Path) -> None:
     assert foreign_unit(Files(str(tmp_path))) is None
     ours = "# Managed by llmops.ollama. More words.\n[Service]\nLimitNOFILE=65536\n"
@@ -145,6 +185,7 @@ def test_what_the_last_run_wrote(tmp_path: Path) -> None:
         "MemoryMax": "7168M",
     }
     assert read_tuned(Files(str(tmp_path / "bare"))) == {}
+    assert read_tuned(host(tmp_path, {TUNED_POLICY: "5f1c0a9b7e3d\n"}))["Policy"] == "5f1c0a9b7e3d"
 
 
 def test_a_limit_that_the_tuning_wrote_is_not_the_hosts(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_everything_that_is_wanted_reaches_the_checks(
         url=server.url,
         level="effective",
         directives={"MemoryHigh": "2G", "NoNewPrivileges": True},
-        gpu=True,
+        gpu="all",
         fail_when_unhealthy=False,
     )
     details = {entry["name"]: entry["detail"] for entry in result["checks"]}

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import gguf_bytes
+import psutil
 import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware import probe
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.memory import Memory
 from ansible_collections.llmops.ollama.plugins.modules import tuning_facts
 from fake_http import FakeRegistry
 
@@ -117,6 +119,33 @@ def test_candidates_are_chosen_for_the_host(run_module: Run, registry: FakeRegis
     assert facts["models"] == [{"name": "m:1", "candidates": ["m:1-fp16", "m:1-q8_0"], "parameters": {"num_ctx": 512}}]
     assert facts["choices"] == []
     assert facts["warnings"][0].startswith("What m:1 is made of could not be decided. No answer from the registry")
+
+
+def test_candidates_are_chosen_for_the_disk_of_a_described_host(
+    run_module: Run, registry: FakeRegistry, closed_port: int
+) -> None:
+    for tag, padding in (("q8_0", 8 << 20), ("q4_0", 0)):
+        registry.publish_file(f"library/m:1-{tag}", FILE + b"\0" * padding, tag.upper())
+    asked: dict[str, Any] = {
+        "models": [{"name": "m:1", "candidates": ["q8_0", "q4_0"]}],
+        "registry": registry.url,
+        "url": f"http://127.0.0.1:{closed_port}",
+    }
+    for free, chosen in ((None, "m:1-q8_0"), (100, "m:1-q8_0"), (6, "m:1-q4_0")):
+        hardware = {**BALANCED, "disk_free_mb": free}
+        (choice,) = run_module("tuning_facts", hardware=hardware, **asked)["ansible_facts"]["ollama_tuning"]["choices"]
+        assert choice["chosen"] == chosen
+
+
+def test_a_proc_that_cannot_be_read_is_said(run_module: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def unreadable() -> None:
+        raise FileNotFoundError("/proc/meminfo")
+
+    monkeypatch.setattr(psutil, "virtual_memory", unreadable)
+    assert run_module("tuning_facts")["ansible_facts"]["ollama_tuning"]["hardware"]["memory_mb"] > 256
+    monkeypatch.setattr(probe, "read_memory", lambda files: Memory(0, 0, 0))
+    refused = run_module("tuning_facts")
+    assert "The size of memory cannot be read. Check that /proc/meminfo is readable." in refused["msg"]
 
 
 def test_models_of_the_same_weights_count_once(run_module: Run, registry: FakeRegistry, closed_port: int) -> None:

@@ -496,7 +496,10 @@ CASES = [
         (
             {},
             {**hardware(gpus=(GPU,)), "loaded": (Loaded("m:1", "Q8_0", GIB, GIB),)},
-            {**hardware(gpus=(GPU,)), "environment": has(CUDA_VISIBLE_DEVICES="-1")},
+            *(
+                {**hardware(gpus=(GPU,)), "environment": has(CUDA_VISIBLE_DEVICES=hides)}
+                for hides in ("-1", "", "1", "none", "-1,0")
+            ),
         ),
     ),
     Case(
