@@ -25,7 +25,12 @@ from ansible_collections.llmops.ollama.plugins.module_utils.engine import (
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, Unhealthy
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB
-from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Systemd, Unit, byte_limit
+from ansible_collections.llmops.ollama.plugins.module_utils.systemd import (
+    Systemd,
+    Unit,
+    byte_limit,
+    is_own_drop_in,
+)
 
 UNIT_PROPERTIES = ("FragmentPath", "DropInPaths", "ExecStart", "ControlGroup")
 # The kernel's files, in a control group of version 2, for limits of a unit.
@@ -206,16 +211,8 @@ def start_path(value: str) -> str:
 
 
 def unit_files(properties: Mapping[str, str], service: str) -> list[str]:
-    """A unit's own files.
-
-    Not those for all services, which the distribution's updates rewrite, nor those of ``systemctl set-property``, which
-    take effect at once.
-    """
-    drop_ins = [
-        path
-        for path in properties.get("DropInPaths", "").split()
-        if Path(path).parent.name == f"{service}.d" and "system.control" not in path
-    ]
+    """A unit's own files."""
+    drop_ins = [path for path in properties.get("DropInPaths", "").split() if is_own_drop_in(path, service)]
     return [path for path in (properties.get("FragmentPath", ""), *drop_ins) if path]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
@@ -33,6 +33,8 @@ DEFAULT_CONTEXTS = ((47 * 1024, 262144), (23 * 1024, 32768), (0, 4096))
 # Setting any of these to a device that does not exist hides all devices of its kind.
 GPU_VISIBILITY = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES")
 NO_DEVICE = "-1"
+# How the names of the libraries begin that compute on a vendor's devices; on any of them Vulkan does.
+GPU_LIBRARIES = {"nvidia": ("cuda",), "amd": ("rocm",)}
 # Which variables choose among the devices of a vendor.
 VISIBILITY = {
     "nvidia": ("CUDA_VISIBLE_DEVICES",),
@@ -186,6 +188,14 @@ def visible(value: str, count: int) -> tuple[int, ...]:
             break
         found.append(device)
     return tuple(found)
+
+
+def computes_on(vendor: str, environment: Mapping[str, str], engine: Engine) -> bool:
+    """Whether a server with these variables loads a library for a vendor's GPUs."""
+    asked = environment.get("OLLAMA_LLM_LIBRARY", "")
+    vulkan = is_on(environment.get("OLLAMA_VULKAN") or ("1" if engine.runs_llama_server else "0"))
+    libraries = [*GPU_LIBRARIES.get(vendor, ()), *(["vulkan"] if vulkan else [])]
+    return any(asked.startswith(library) or not asked for library in libraries)
 
 
 def check_variable(name: str, value: str) -> None:

@@ -19,6 +19,7 @@ _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40
 
 # llama.cpp, inside of llama-server and of Ollama up to 0.24: one line for each buffer.
 _BUFFER = re.compile(r"^\s*(\w+):\s+(\S+)\s+(model|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB", re.MULTILINE)
+_GPU = re.compile(r"[A-Za-z]+\d+")  # CUDA0, ROCm1; memory of the host is called CPU, CPU_REPACK, AMX, CUDA_Host
 _BATCH = re.compile(r"^llama_context: n_ubatch\s*= (\d+)", re.MULTILINE)
 _SLOTS = re.compile(r"^llama_context: n_seq_max\s*= (\d+)", re.MULTILINE)
 _KV_TYPE = re.compile(r"^llama_kv_cache: size = .* K \((\w+)\)", re.MULTILINE)
@@ -43,7 +44,7 @@ class LoadedParts:
     """Bytes that the last load in a log allocated, and how it was loaded; None where the log does not say.
 
     ``blob`` is the name of the model's file in the store, ``context`` is per slot, in tokens, ``flash`` is whether it
-    uses flash attention, and ``llama_server`` says which of the engines it was.
+    uses flash attention, ``gpu`` whether weights are on a GPU, and ``llama_server`` says which of the engines it was.
     """
 
     weights: int | None = None
@@ -58,6 +59,7 @@ class LoadedParts:
     kv_type: str | None = None
     blob: str | None = None
     flash: bool = True
+    gpu: bool = False
     llama_server: bool = False
 
 
@@ -124,7 +126,8 @@ def last_load(log: str) -> LoadedParts | None:
 
 def _llama(text: str) -> LoadedParts:
     sizes: dict[str, int] = {}
-    for _component, _device, kind, size in _BUFFER.findall(text):
+    buffers = _BUFFER.findall(text)
+    for _component, _device, kind, size in buffers:
         sizes[kind] = sizes.get(kind, 0) + _bytes(size, "MiB")
     # The llama.cpp in Ollama's process reserves logits for a whole batch, of which hardly anything is ever touched.
     in_process = "starting go runner" in text
@@ -134,6 +137,7 @@ def _llama(text: str) -> LoadedParts:
         recurrent=sizes.get("RS"),
         compute=None if in_process else sizes.get("compute"),
         output=sizes.get("output"),
+        gpu=any(kind == "model" and _GPU.fullmatch(device) for _component, device, kind, _size in buffers),
         parallel=_number(_SLOTS, text),
         context=_number(_CELLS, text),
         batch=_number(_BATCH, text),

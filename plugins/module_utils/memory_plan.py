@@ -378,7 +378,10 @@ class Planner:
 def calibrations(
     log: str, models: Sequence[Model], engine: Engine, packing: Packing = UNPACKED
 ) -> dict[str, Calibration]:
-    """Factors from the last load in a server's log, by the name of the weights; none where it is of no such model."""
+    """Factors from the last load in a server's log, by the name of the weights; none where it is of no such model.
+
+    ``packing`` is the processor's; weights that the log shows on a GPU are as they are in the file.
+    """
     parts = last_load(log)
     if not parts or not parts.parallel or not parts.context or parts.llama_server != engine.runs_llama_server:
         return {}
@@ -390,7 +393,7 @@ def calibrations(
                 parts.context,
                 parts.kv_type or "f16",
                 parts.batch,
-                packing=packing,
+                packing=UNPACKED if parts.gpu else packing,
                 flash=parts.flash,
             )
             return {model.blob: Calibration.of(predict([load], engine).models[0], parts)}

@@ -10,7 +10,8 @@ is given before any real load corrects predictions, and what is in the store alr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Callable
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, NotFound
@@ -21,18 +22,20 @@ from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import S
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy, Quantization
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import size_text
-from ansible_collections.llmops.ollama.plugins.module_utils.tuning import Intent, plan_memory
+from ansible_collections.llmops.ollama.plugins.module_utils.tuning import AUTO, OFF, Intent, plan_memory
 
 
 @dataclass(frozen=True)
 class Host:
     """What decides.
 
-    ``plan`` says how models would be loaded together. ``missing`` are the bytes of a model that its store lacks, and
+    ``plan`` says how models would be loaded together, and ``plan_freely`` how without what the user set for the whole
+    server: where nothing fits with that, it decides. ``missing`` are the bytes of a model that its store lacks, and
     ``free`` is the room there; None where it is not known. ``quantizations`` is the policy's table.
     """
 
     plan: Callable[[Sequence[Model]], MemoryPlan]
+    plan_freely: Callable[[Sequence[Model]], MemoryPlan] | None = None
     quantizations: Sequence[Quantization] = ()
     missing: Callable[[Model], int] = field(default=lambda model: 0)
     free: int | None = None
@@ -50,11 +53,13 @@ class Host:
     ) -> Host:
         """A host that shall serve so many ``declared`` models; ``tuned`` is what its last tuning wrote."""
 
-        def plan(models: Sequence[Model]) -> MemoryPlan:
+        def plan(models: Sequence[Model], asked: Intent = intent) -> MemoryPlan:
             workload = Workload(tuple(models), unknown=max(0, declared - len(models)))
-            return plan_memory(hardware, policy, intent, workload, tuned)
+            return plan_memory(hardware, policy, asked, workload, tuned)
 
-        return cls(plan, policy.quantizations, missing, free)
+        free_intent = replace(intent, profile=AUTO if intent.profile == OFF else intent.profile, environment={})
+        plan_freely = None if free_intent == intent else partial(plan, asked=free_intent)
+        return cls(plan, plan_freely, policy.quantizations, missing, free)
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,12 @@ def choose(
         del smallest[key]
         to_come = [model for model in smallest.values() if model]
         found, why = _first_that_fits(listed, [*beside, *to_come], host)
+        if found is None and host.plan_freely:
+            freely = replace(host, plan=host.plan_freely, plan_freely=None)
+            found, why = _first_that_fits(listed, [*beside, *to_come], freely)
+            if found:
+                why = f"With the settings given none fits. Without them: {why}"
+                warnings.append(f"{definition.name}: {why}")
         # Of a better one, or of any, nobody could tell just now: only what is there already may then be taken.
         unknown = [each for each in listed if not each.model and not each.absent]
         in_doubt = [each for each in unknown if found is None or listed.index(each) < listed.index(found)]

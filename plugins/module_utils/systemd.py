@@ -99,6 +99,15 @@ class Unit:
         return self.active_state in ("inactive", "failed") or self.sub_state.startswith("auto-restart")
 
 
+def is_own_drop_in(path: str, service: str) -> bool:
+    """Whether a process that is older than this drop-in has not read it.
+
+    Not those for all services, which the distribution's updates rewrite, nor those of ``systemctl set-property``, which
+    take effect at once.
+    """
+    return f"/{service}.d/" in path and "system.control" not in path
+
+
 def unit_name(name: str) -> str:
     """``ollama`` is short for ``ollama.service``, as for systemctl."""
     return name if "." in name else f"{name}.service"

@@ -36,7 +36,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.engine import (
     variable_problem,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import MIB, Hardware, visible_gpus
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import MIB, Gpu, Hardware, visible_gpus
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import (
     KV_TYPES,
     MAX_CHECKPOINTS,
@@ -73,8 +73,6 @@ BUDGET = "memory-budget"
 KEPT = "tolerance"
 MEASURED = "measured"
 
-# The engine may leave a smaller GPU alone.
-MIN_GPU_MB = 2048
 
 NUM_GPU_RANGE = (-1, 999)
 REQUEST_TIMEOUT_RANGE = (1, 86400)
@@ -251,8 +249,9 @@ def recommend(
     workload, tuned = workload or Workload(), of_same_policy(tuned, policy)
     row = _row(hardware, policy, intent)
     plan = plan_memory(hardware, policy, intent, workload, tuned, measured)
-    left = dataclasses.replace(hardware, gpus=visible_gpus(hardware.gpus, intent.environment))
+    left = dataclasses.replace(hardware, gpus=visible_gpus(hardware.gpus, intent.environment, intent.engine))
     computed = plan_memory(left, policy, dataclasses.replace(intent, environment={}), workload, tuned, measured)
+    plan = _advised(plan, computed, intent)
     situation = Situation(left, policy, intent, row, workload, tuned, plan, computed, measured)
     for recommender in RECOMMENDERS:
         for recommendation in recommender(situation):
@@ -280,8 +279,18 @@ def _gpu_wanted(at: Situation) -> str:
         return GPU_NONE
     if at.plan.on_gpu:
         return GPU_ALL
-    usable = [gpu for gpu in at.hardware.gpus if gpu.offloads and (gpu.memory_mb or MIN_GPU_MB) >= MIN_GPU_MB]
-    return GPU_SOME if usable else GPU_NONE
+    return GPU_SOME if any(gpu.is_expected for gpu in at.hardware.gpus) else GPU_NONE
+
+
+def _advised(plan: MemoryPlan, computed: MemoryPlan, intent: Intent) -> MemoryPlan:
+    """The plan with advice that takes what the user set for what it is: the reason, or no reason."""
+    if plan.fits or intent.profile == OFF:
+        return plan
+    at, advice = computed.configuration, computed.advice
+    if computed.fits:
+        cache = f" and {at.prompt_cache_mib} MiB for prompts" if intent.engine.prompt_cache_variable else ""
+        advice = f"As computed, {at.parallel} x {at.context} tokens{cache} would fit."
+    return dataclasses.replace(plan, advice=advice)
 
 
 def of_same_policy(tuned: Mapping[str, str] | None, policy: Policy) -> Mapping[str, str]:
@@ -301,8 +310,7 @@ def plan_memory(
     """How the models would be loaded, and whether they fit. Raises, and takes the rest, as ``recommend`` does."""
     tuned = of_same_policy(tuned, policy)
     row = _row(hardware, policy, intent)
-    gpus = () if intent.num_gpu == 0 else visible_gpus(hardware.gpus, intent.environment)
-    hardware = dataclasses.replace(hardware, gpus=gpus)
+    hardware = dataclasses.replace(hardware, gpus=reachable_gpus(hardware, intent))
     overhead = (_explicit(intent.environment, GPU_OVERHEAD) or 0) // MIB
     budget = Budget.of(hardware, policy, _megabytes(tuned.get("MemoryHigh", "")), overhead)
     if intent.profile == OFF:
@@ -317,6 +325,11 @@ def plan_memory(
         intent.num_gpu,
     )
     return Planner(workload, intent.engine, budget, policy, given).plan(levers, _tuned_numbers(tuned))
+
+
+def reachable_gpus(hardware: Hardware, intent: Intent) -> tuple[Gpu, ...]:
+    """The GPUs that the server will find."""
+    return () if intent.num_gpu == 0 else visible_gpus(hardware.gpus, intent.environment, intent.engine)
 
 
 def _flash(intent: Intent) -> bool | None:
@@ -341,7 +354,7 @@ def _untuned(hardware: Hardware, environment: Mapping[str, str]) -> Levers:
     context = _explicit(environment, "OLLAMA_CONTEXT_LENGTH")
     cache = _explicit(environment, PROMPT_CACHE)
     overhead = (_explicit(environment, GPU_OVERHEAD) or 0) // MIB
-    memory = sum((gpu.memory_mb or 0) - overhead for gpu in hardware.gpus if gpu.offloads)
+    memory = sum(max(0, (gpu.memory_mb or 0) - overhead) for gpu in hardware.gpus if gpu.offloads)
     return Levers(
         loaded_models=[loaded or DEFAULT_LOADED_MODELS * max(1, len(hardware.gpus))],
         parallel=[_explicit(environment, "OLLAMA_NUM_PARALLEL") or 1],
@@ -636,15 +649,15 @@ def _check_threads(at: Situation) -> Iterator[str]:
 def _check_gpu(at: Situation) -> Iterator[str]:
     wanted = at.intent.num_gpu
     if wanted and not any(gpu.offloads for gpu in at.hardware.gpus):
-        yield f"num_gpu is {wanted}, but no GPU was found that Ollama would use: models will run on the CPU."
+        yield f"num_gpu is {wanted}, but there is no GPU that Ollama would find and use: models will run on the CPU."
     for name in GPU_VISIBILITY:
         if wanted == 0 and at.intent.environment.get(name, NO_DEVICE) != NO_DEVICE:
             yield f"num_gpu is 0, but {name} is set to {at.intent.environment[name]!r}: the GPU may still be used."
     for gpu in at.hardware.gpus if wanted != 0 else ():
         if gpu.offloads and gpu.memory_mb is None:
             yield (
-                f"How much memory the GPU {gpu.name or gpu.vendor} has could not be read: all is planned in main "
-                "memory. Install its vendor's tool (nvidia-smi, rocm-smi)."
+                f"How much memory the GPU {gpu.name or gpu.vendor} has could not be read: nothing is planned there. "
+                "Install its vendor's tool (nvidia-smi, rocm-smi)."
             )
 
 
@@ -691,8 +704,8 @@ def _check_prompt_cache(at: Situation) -> Iterator[str]:
     cache = _explicit(at.intent.environment, PROMPT_CACHE)
     if cache is not None and cache < 0 and at.engine.prompt_cache_variable:
         yield (
-            f"{PROMPT_CACHE} is {cache}: prompt caches grow without a limit, and no plan holds. "
-            f"{at.computed.configuration.prompt_cache_mib} MiB would be planned."
+            f"{PROMPT_CACHE} is {cache}: prompt caches grow without a limit, and no plan holds. Set a limit, or leave "
+            "it to the tuning."
         )
 
 

@@ -43,9 +43,16 @@ options:
         their pins of O(lock) count.
     type: list
     elements: raw
+  gpu:
+    description:
+      - How much of each model should be on GPUs where the host has any, V(none), V(some) or V(all) of it, for example
+        C(ollama_tuning.gpu). Of one that O(models) gives a C(num_gpu) as much as that leaves.
+    type: str
+    choices: [none, some, all]
+    default: all
   since_hours:
     description:
-      - How far back the journal is read, at most 2000 lines.
+      - How far back the journal is read. Of what is logged for each request the newest 2000 lines count.
     type: float
     default: 24.0
   observe_seconds:
@@ -122,6 +129,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.diagnosis import checked, diagnose, healthy
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding import PROBLEM
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.gather import Looker
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import GPU_ALL, GPU_CHOICES
 from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, Unhealthy
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import definitions
@@ -139,6 +147,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "predicted_mb": {"type": "int"},
     "lock": {"type": "dict", "default": {}},
     "models": {"type": "list", "elements": "raw"},
+    "gpu": {"type": "str", "choices": list(GPU_CHOICES), "default": GPU_ALL},
     "since_hours": {"type": "float", "default": 24.0},
     "observe_seconds": {"type": "float", "default": 1.0},
     "fail_on_findings": {"type": "bool", "default": False},
@@ -162,6 +171,7 @@ def execute(module: AnsibleModule) -> Result:
             predicted_mb=given["predicted_mb"],
             lock=lock,
             models=models,
+            gpu=given["gpu"],
         )
     found = diagnose(seen)
     result: Result = {

@@ -22,7 +22,7 @@ description:
   - C(runner) - which process runs the model. C(slots), C(threads), C(kv_cache) - that process was started with
     C(OLLAMA_NUM_PARALLEL), C(LLAMA_ARG_THREADS) or O(threads), and C(OLLAMA_KV_CACHE_TYPE). C(context) - each slot has
     C(OLLAMA_CONTEXT_LENGTH) tokens, or what the model's own parameters or training make of it.
-  - C(gpu) - all loaded models are in GPU memory altogether. C(fit) - the largest resident sets of the server and its
+  - C(gpu) - O(gpu) of the models is in GPU memory. C(fit) - the largest resident sets of the server and its
     runners are below C(MemoryHigh), or C(MemoryMax) where that is the only limit.
 author:
   - llmops.ollama contributors (@llmops)

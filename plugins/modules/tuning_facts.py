@@ -193,7 +193,7 @@ ansible_facts:
           description:
             - The memory plan. Sizes are in MiB. C(budget_mb) is what the service may take, C(planned_mb) what it takes
               in the worst case with a margin, C(fits) whether that is within it, and C(advice) what would help.
-              C(refused) says that it would not fit without O(environment) either.
+              C(refused) says that it would not fit without O(environment) either, on the GPUs that this leaves.
             - C(models) lists each model with its C(slots), C(context) and memory, C(peak_mb) in all. C(calibrated) says
               that the log of a real load corrected the prediction.
           type: dict
@@ -323,7 +323,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.model_definition imp
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Lookup, Model, Remote
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import DEFAULT_REGISTRY, ModelName
 from ansible_collections.llmops.ollama.plugins.module_utils.model_store import free_bytes, missing_bytes
-from ansible_collections.llmops.ollama.plugins.module_utils.packing import UNPACKED, Packing
+from ansible_collections.llmops.ollama.plugins.module_utils.packing import Packing
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import REQUEST_TIMEOUT, Policy
 from ansible_collections.llmops.ollama.plugins.module_utils.runner import descendants, started
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Systemd
@@ -369,8 +369,7 @@ def execute(module: AnsibleModule) -> Result:
     server = BareClient(options["url"], options["timeout"])
     found = resolve(declared, Lookup(server, Ask(options) if find_spec("requests") else None), host)
     log = load_log() if here and found.models else ""
-    packing = UNPACKED if hardware.gpus else Packing.of(hardware.cpu_features)
-    known = calibrations(log, found.models, intent.engine, packing)
+    known = calibrations(log, found.models, intent.engine, Packing.of(hardware.cpu_features))
     workload = Workload(found.models, known, unknown=len(declared) - len(found.models))
     weights = {str(each.name): "" for each in found.definitions}
     weights.update({model.name: model.blob for model in found.models})

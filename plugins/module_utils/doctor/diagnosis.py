@@ -10,6 +10,7 @@ from typing import Callable
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor import memory, running, settings, speed
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import Evidence, mib
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding import PROBLEM, SEVERITIES, SYMPTOMS, Finding
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.journal import JOURNAL_LINES
 
 Detector = Callable[[Evidence], Iterator[Finding]]
 
@@ -40,6 +41,7 @@ def checked(seen: Evidence, hours: float) -> list[str]:
     return [
         f"unit {unit.name}: {unit.active_state}, {process}, restarts by systemd: {unit.restarts}",
         f"journal: {len(seen.journal)} lines of the last {hours:g} h"
+        + (", of requests only the newest" if len(seen.journal) >= JOURNAL_LINES else "")
         if seen.journal
         else "journal: empty or not readable",
         f"kernel log: lines about killed processes: {len(seen.kernel)}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor import journal
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.journal import Line, Load
-from ansible_collections.llmops.ollama.plugins.module_utils.engine import Engine
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import GPU_ALL, Engine
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import Drift
@@ -114,7 +114,9 @@ class Evidence:
     ``wanted`` is what the process should have, ``environment`` what it has (None: it could not be read or there is no
     process). ``settings`` and ``files`` are in the order in which systemd reads them: the last one wins.
     ``api_problem`` is why the server did not answer. ``memory_free`` (bytes) is what is left below the tightest limit,
-    ``memory_limit`` that limit. ``port_holder`` listens on the server's port and is not the service.
+    ``memory_limit`` that limit. ``port_holder`` listens on the server's port and is not the service. ``gpu`` is how
+    much of each model should be on GPUs, where there are any; ``gpu_layers`` what models were declared with.
+    ``unread`` are models that the server has and cannot tell about, with what it says.
     """
 
     unit: Unit
@@ -142,8 +144,11 @@ class Evidence:
     after: Sample = Sample()
     seconds: float = 0.0
     predicted_mb: int | None = None
+    gpu: str = GPU_ALL
+    gpu_layers: Mapping[str, int] = field(default_factory=dict)
     drifted: tuple[Drift, ...] = ()
     pinned: int = 0  # models in the lock
+    unread: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def engine(self) -> Engine:

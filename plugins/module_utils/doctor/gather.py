@@ -21,8 +21,9 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence impo
     Setting,
     UnitFile,
 )
-from ansible_collections.llmops.ollama.plugins.module_utils.doctor.journal import Line, parse_journal
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.journal import JOURNAL_LINES, Line, parse_journal
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.live import IsService, port_holder, watch_processes
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import GPU_ALL
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import ancestors, read_limits
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
@@ -41,7 +42,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.systemd import (
     run_command,
 )
 
-JOURNAL_LINES = 2000
+# What is logged for each request, by Ollama and by llama-server, is all that a busy server's newest lines hold.
+NO_REQUEST = r"^(?!\[GIN\]|slot |srv |que |\s)"
 KERNEL_LINES = 5000
 KERNEL_MARK = "Killed process"
 # Where an administrator's drop-ins are.
@@ -76,6 +78,7 @@ class Looker:
         predicted_mb: int | None = None,
         lock: Lock | None = None,
         models: Sequence[Definition] | None = None,
+        gpu: str = GPU_ALL,
     ) -> Evidence:
         """Gather everything about one host; takes ``seconds``, and the time that a silent server is waited for."""
         files, now = Files(self.root), self.now()
@@ -95,7 +98,8 @@ class Looker:
         after = _sample(files, pid, pids)
         port = urlsplit(client.url).port or 80
         memory, limits = read_memory(files), read_limits(files, pid)
-        free = [memory.available, *([limits.memory_free] if limits.memory_free is not None else [])]
+        # Pages of files give way: after a load the weights' file is among them.
+        free = [memory.available, *([limits.memory_most] if limits.memory_most is not None else [])]
         limit = [memory.total, *([limits.memory] if limits.memory is not None else [])]
         seen = Evidence(
             unit=unit,
@@ -104,7 +108,7 @@ class Looker:
             environment=self._environment(unit),
             settings=settings,
             files=unit_files,
-            journal=self._journal([f"--unit={service}"], now - hours * 3600, JOURNAL_LINES),
+            journal=self._service_journal(service, now - hours * 3600),
             kernel=tuple(
                 line
                 for line in self._journal(["--dmesg"], now - hours * 3600, KERNEL_LINES)
@@ -124,6 +128,12 @@ class Looker:
             after=after,
             seconds=seconds,
             predicted_mb=predicted_mb,
+            gpu=gpu,
+            gpu_layers={
+                str(model.name): layers
+                for model in models or ()
+                if isinstance(layers := model.parameters.get("num_gpu"), int)
+            },
         )
         return _ask(client, seen, lock or {}, models)
 
@@ -150,6 +160,14 @@ class Looker:
         except OllamaError:
             return ()
 
+    def _service_journal(self, service: str, start: float) -> tuple[Line, ...]:
+        """The service's newest lines; where these do not reach back, what was said before them but for requests."""
+        newest = self._journal([f"--unit={service}"], start, JOURNAL_LINES)
+        if len(newest) < JOURNAL_LINES:
+            return newest
+        others = self._journal([f"--unit={service}", f"--grep={NO_REQUEST}"], start, JOURNAL_LINES)
+        return (*(line for line in others if line.time < newest[0].time), *newest)
+
     def _unit_files(self, files: Files, service: str) -> tuple[tuple[UnitFile, ...], tuple[Setting, ...]]:
         """The unit's files and what they set, in the order in which systemd reads them."""
         command = ["systemctl", "show", service, "--property=FragmentPath,DropInPaths"]
@@ -161,7 +179,9 @@ class Looker:
         main = values.get("FragmentPath", "")
         known = values.get("DropInPaths", "").split()
         on_disk = [path for folder in DROP_INS for path in files.glob(f"{folder}/{service}.d/*.conf")]
-        unread = [path for path in on_disk if path not in known]
+        # Of files of one name the others are hidden.
+        names = {path.rpartition("/")[2] for path in known}
+        unread = [path for path in on_disk if path.rpartition("/")[2] not in names]
         found: list[UnitFile] = []
         plain: list[Setting] = []
         from_files: list[Setting] = []
@@ -208,14 +228,23 @@ def _ask(client: Client, seen: Evidence, lock: Lock, models: Sequence[Definition
     """Add what the server itself says."""
     try:
         seen = replace(seen, version=client.version())
-        loaded = tuple(Loaded.of_ps(entry) for entry in client.ps())
+        seen = replace(seen, loaded=tuple(Loaded.of_ps(entry) for entry in client.ps()))
         tags = client.tags()
-        digests = {str(entry["name"]).lower(): str(entry.get("digest") or "") for entry in tags}
-        drifted = drifts(lock, digests, lambda name: weights_of(client.show(name)), models)
     except OllamaError as error:
         return replace(seen, api_problem=str(error))
     installed = tuple((model.name, model.quantization) for model in map(Installed.of_tag, tags))
-    return replace(seen, loaded=loaded, installed=installed, drifted=tuple(drifted), pinned=len(lock))
+    digests = {str(entry["name"]).lower(): str(entry.get("digest") or "") for entry in tags}
+    unread: dict[str, str] = {}
+
+    def weights(name: str) -> list[str]:
+        try:
+            return weights_of(client.show(name))
+        except OllamaError as error:
+            unread[name] = str(error)
+            return []
+
+    drifted = tuple(drift for drift in drifts(lock, digests, weights, models) if drift.name not in unread)
+    return replace(seen, installed=installed, drifted=drifted, pinned=len(lock), unread=unread)
 
 
 def _runners(files: Files, pid: int) -> tuple[Runner, ...]:

@@ -13,6 +13,9 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import SINGLE_SLOT_FAMILIES
 
+# More of the newest lines are not read; see gather.py for what is said before them.
+JOURNAL_LINES = 2000
+
 _ENTRY = re.compile(r"(\d+\.\d+) \S+ [^:]*?(?:\[\d+\])?: ?(.*)")
 _VERSION = re.compile(r"Listening on \S+ \(version ([^)\s]+)\)")
 _REQUEST = re.compile(r'^\[GIN\] .*POST +"/(?:api/(?:generate|chat|embed)|v1/)')

@@ -154,7 +154,8 @@ def less_than_predicted(seen: Evidence) -> Iterator[Finding]:
     """What is available, with what the service has already, is less than what its models will need."""
     if seen.predicted_mb is None or not seen.memory_limit:
         return
-    room = (seen.memory_free + seen.service_rss) // MIB
+    known = seen.hardware.memory_room_mb if seen.hardware else None
+    room = (seen.memory_free + seen.service_rss) // MIB if known is None else known
     if room < seen.predicted_mb:
         yield Finding(
             MEMORY,

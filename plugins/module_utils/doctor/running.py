@@ -11,6 +11,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor import journa
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import Evidence
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding import (
     PROBLEM,
+    SLOW,
     STOPPED,
     WARNING,
     Finding,
@@ -25,6 +26,7 @@ SETTLED_SECONDS = 3600.0
 
 _PORT = re.compile(r"listen tcp.*address already in use")
 _PERMISSION = re.compile(r"permission denied|read-only file system", re.IGNORECASE)
+_DEVICE = re.compile(r"/dev/(?!shm)")
 _ENDED = re.compile(r"process no longer running|(?:runner|llama-server).*terminated|unexpectedly stopped")
 _ERROR = re.compile(r"^Error: |level=ERROR|^panic: |^fatal error: |Failed (?:at|to) ")
 
@@ -86,8 +88,19 @@ def port_taken(seen: Evidence) -> Iterator[Finding]:
 
 
 def no_permission(seen: Evidence) -> Iterator[Finding]:
-    """The server may not use its files."""
-    lines = [line.text for line in _since_start(seen) if _PERMISSION.search(line.text)]
+    """The server may not use its files, or its GPU."""
+    denied = [line.text for line in _since_start(seen) if _PERMISSION.search(line.text)]
+    devices = [line for line in denied if _DEVICE.search(line)]
+    if devices:
+        yield Finding(
+            SLOW,
+            PROBLEM,
+            "The server may not use a device, so that its models run on the CPU.",
+            brief(devices[-1]),
+            "Put the service's user into the groups that own it (ls -l /dev/kfd /dev/dri; usermod -aG render,video "
+            "ollama), let the unit have it (DeviceAllow=), and restart it.",
+        )
+    lines = [line for line in denied if not _DEVICE.search(line)]
     if lines:
         yield Finding(
             STOPPED,

@@ -18,6 +18,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding impor
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import VARIABLES, check_variable, variable_problem
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import LOCK_REMEDY
+from ansible_collections.llmops.ollama.plugins.module_utils.systemd import is_own_drop_in
 
 # What is in the same second may have been written before the start.
 CLOCK_SLACK = 1.0
@@ -122,6 +123,13 @@ def drifted_from_lock(seen: Evidence) -> Iterator[Finding]:
         yield Finding(SETTING, PROBLEM, f"{drift}.", evidence, LOCK_REMEDY)
 
 
+def cannot_be_read(seen: Evidence) -> Iterator[Finding]:
+    """A model that is installed and of which the server cannot tell what it is made of."""
+    for name, said in seen.unread.items():
+        remedy = f"Have it made anew: ollama rm {name}, then site.yml."
+        yield Finding(SETTING, PROBLEM, f"The server cannot read its model {name}.", brief(said), remedy)
+
+
 def needs_reload(seen: Evidence) -> Iterator[Finding]:
     """Files that systemd has not read."""
     unread = ", ".join(file.path for file in seen.files if file.unread)
@@ -130,7 +138,8 @@ def needs_reload(seen: Evidence) -> Iterator[Finding]:
             SETTING,
             PROBLEM,
             f"The files of {seen.unit.name} were changed without telling systemd.",
-            "systemctl show: NeedDaemonReload=yes" + (f"; not read yet: {unread}" if unread else ""),
+            f"systemctl show: NeedDaemonReload={'yes' if seen.unit.need_daemon_reload else 'no'}"
+            + (f"; not read yet: {unread}" if unread else ""),
             f"Run systemctl daemon-reload && systemctl restart {seen.unit.name}.",
         )
 
@@ -139,7 +148,13 @@ def older_than_its_files(seen: Evidence) -> Iterator[Finding]:
     """A process that was started before its unit's files were written."""
     if not seen.unit.running or not seen.unit.started:
         return
-    newer = [file for file in seen.files if not file.unread and file.changed > seen.unit.started + CLOCK_SLACK]
+    newer = [
+        file
+        for file in seen.files
+        if not file.unread
+        and (file.main or is_own_drop_in(file.path, seen.unit.name))
+        and file.changed > seen.unit.started + CLOCK_SLACK
+    ]
     if newer:
         newest = max(newer, key=lambda file: file.changed)
         yield Finding(
@@ -192,6 +207,7 @@ DETECTORS = (
     read_by_nobody,
     replaced_by_default,
     drifted_from_lock,
+    cannot_be_read,
     needs_reload,
     older_than_its_files,
     too_old_for_parallel,

@@ -11,8 +11,10 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence impo
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding import PROBLEM, SLOW, WARNING, Finding, times
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.journal import Load
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.memory import SMALLER, smaller_tag
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import GPU_NONE, GPU_SOME
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware, visible_gpus
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.virtualization import is_container
+from ansible_collections.llmops.ollama.plugins.module_utils.loaded_model import same_model
 
 # A process competes from this much of one CPU on, and is a problem from this share of what Ollama may use.
 COMPETITOR_CPU = 0.2
@@ -188,10 +190,11 @@ def unquantized(seen: Evidence) -> Iterator[Finding]:
 
 def not_on_the_gpu(seen: Evidence) -> Iterator[Finding]:
     """The host has a GPU that the model does not use, or not for all of it."""
-    gpus = visible_gpus(seen.hardware.gpus, seen.has) if seen.hardware else ()
-    usable = [gpu for gpu in gpus if gpu.offloads]
-    for model in seen.loaded if usable else ():
-        if model.size_vram >= model.size:
+    gpus = visible_gpus(seen.hardware.gpus, seen.has, seen.engine) if seen.hardware else ()
+    usable = [gpu for gpu in gpus if gpu.is_expected]
+    for model in seen.loaded if usable and seen.gpu != GPU_NONE else ():
+        layers = next((number for name, number in seen.gpu_layers.items() if same_model(name, model.name)), -1)
+        if model.size_vram >= model.size or layers == 0 or (model.size_vram and (seen.gpu == GPU_SOME or layers > 0)):
             continue
         share = model.size_vram / model.size if model.size else 0
         yield Finding(

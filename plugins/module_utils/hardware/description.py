@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.llmops.ollama.plugins.module_utils.engine import VISIBILITY, visible
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import VISIBILITY, Engine, computes_on, visible
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 from ansible_collections.llmops.ollama.plugins.module_utils.words import boolean, number
 
@@ -24,6 +24,7 @@ MAX_MEMORY_MB = 64 << 20  # 64 TiB
 # Below this no Ollama server runs; a smaller number is usually gigabytes given as megabytes.
 MIN_MEMORY_MB = 256
 MAX_GPUS = 64
+MIN_GPU_MB = 2048
 
 # Instruction sets for which engines lay out weights anew, with the flags of /proc/cpuinfo that each needs.
 FEATURES: dict[str, tuple[str, ...]] = {
@@ -87,10 +88,15 @@ class Gpu:
         """Whether Ollama puts models on it by itself: it passes over integrated GPUs, except NVIDIA's."""
         return self.vendor == "nvidia" or not self.integrated
 
+    @property
+    def is_expected(self) -> bool:
+        """Whether a part of any model should be on it; the engine may leave a smaller one alone."""
+        return self.offloads and (self.memory_mb is None or self.memory_mb >= MIN_GPU_MB)
 
-def visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> tuple[Gpu, ...]:
+
+def visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str], engine: Engine) -> tuple[Gpu, ...]:
     """The GPUs that a server with these variables sees."""
-    found = list(gpus)
+    found = [gpu for gpu in gpus if computes_on(gpu.vendor, environment, engine)]
     for vendor, names in VISIBILITY.items():
         for value in (environment[name] for name in names if name in environment):
             theirs = [gpu for gpu in found if gpu.vendor == vendor]

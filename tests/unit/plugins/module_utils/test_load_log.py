@@ -42,6 +42,25 @@ def test_llama_server() -> None:
     )
 
 
+def test_without_flash_attention() -> None:
+    load = last_load(read("llama-server-0.34.0-gemma3-p2-4096-f16-no-flash"))
+    assert load
+    assert (load.flash, load.kv_type, load.compute) == (False, "f16", size(110.54))
+    old = last_load(read("ollama-engine-0.24.0-gemma3-p2-4096-f16").replace("Attention:Enabled", "Attention:Disabled"))
+    assert old
+    assert not old.flash
+
+
+@pytest.mark.parametrize(
+    ("device", "gpu"), [("CUDA0", True), ("ROCm1", True), ("Vulkan0", True), ("CUDA_Host", False), ("AMX", False)]
+)
+def test_weights_on_a_gpu(device: str, gpu: bool) -> None:
+    log = read("llama-server-0.34.0-gemma3-p2-4096-q8_0").replace("CPU_REPACK model", f"{device} model")
+    load = last_load(log)
+    assert load
+    assert (load.gpu, load.weights) == (gpu, size(170.21) + size(53.79))
+
+
 def test_the_old_engines_own_models() -> None:
     assert last_load(read("ollama-engine-0.24.0-gemma3-p2-4096-f16")) == LoadedParts(
         weights=size(394.0),

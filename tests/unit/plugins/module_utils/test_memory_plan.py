@@ -22,6 +22,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import (
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Model
 from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import ModelShape
+from ansible_collections.llmops.ollama.plugins.module_utils.packing import Packing
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy
 from ansible_collections.llmops.ollama.plugins.module_utils.tuning import (
     AUTO,
@@ -179,11 +180,15 @@ def test_a_prompt_cache_without_a_limit_is_warned_of(profile: str) -> None:
 def test_a_prompt_cache_that_cannot_fit_is_named_with_one_that_does() -> None:
     tuning = plan(host(8, 64000), LLAMA_8B, environment={"LLAMA_ARG_CACHE_RAM": 100000})
     (warning,) = tuning.warnings
-    (size,) = map(int, re.findall(r"With LLAMA_ARG_CACHE_RAM=(\d+) it would fit.", warning))
+    ((slots, context, size),) = re.findall(r"As computed, (\d) x (\d+) tokens and (\d+) MiB for prompts would", warning)
     assert not tuning.refused, "it was asked for"
-    assert size > 49000
-    assert plan(host(8, 64000), LLAMA_8B, environment={"LLAMA_ARG_CACHE_RAM": size}).memory.fits
-    assert not plan(host(8, 64000), LLAMA_8B, environment={"LLAMA_ARG_CACHE_RAM": size + 64}).memory.fits
+    assert tuning.memory.advice in warning
+    computed = plan(host(8, 64000), LLAMA_8B).environment
+    names = ("OLLAMA_NUM_PARALLEL", "OLLAMA_CONTEXT_LENGTH", "LLAMA_ARG_CACHE_RAM")
+    assert tuple(computed[name] for name in names) == (slots, context, size)
+    off = plan(host(8, 12000), LLAMA_8B, profile=OFF)
+    ((most,),) = [re.findall(r"With LLAMA_ARG_CACHE_RAM=(\d+) it would fit.", text) for text in off.warnings]
+    assert plan(host(8, 12000), LLAMA_8B, profile=OFF, environment={"LLAMA_ARG_CACHE_RAM": most}).memory.fits
 
 
 @pytest.mark.parametrize(
@@ -308,6 +313,36 @@ def test_memory_that_is_kept_free_of_each_gpu_is_not_planned_with() -> None:
     assert "do not fit into the GPUs' memory of 3256 MiB" in tuning.warnings[0]
     off = plan(host(16, 64000, gpus=[CARD]), LLAMA_8B, profile=OFF, environment=asked)
     assert off.memory.configuration.context == 4096, "the engine's choice for 4 GB"
+
+
+@pytest.mark.parametrize("card", [{**CARD, "memory_mb": 8188}, {"vendor": "nvidia"}], ids=["small", "unknown"])
+def test_more_kept_free_than_there_is(card: dict[str, Any]) -> None:
+    tuning = plan(host(16, 64000, gpus=[card]), LLAMA_8B, environment={"OLLAMA_GPU_OVERHEAD": 16 << 30})
+    assert tuning.memory.budget.gpu == 0
+
+
+ARC = {"vendor": "intel", "name": "Arc", "memory_mb": 24000}
+
+
+@pytest.mark.parametrize(
+    ("card", "engine", "environment", "gpu"),
+    [
+        (CARD, "0.24.0", {}, "all"),
+        (CARD, "0.34.0", {"OLLAMA_LLM_LIBRARY": "cuda_v12"}, "all"),
+        (CARD, "0.34.0", {"OLLAMA_LLM_LIBRARY": "vulkan"}, "all"),
+        (CARD, "0.34.0", {"OLLAMA_LLM_LIBRARY": "cpu"}, "none"),
+        (CARD, "0.34.0", {"OLLAMA_LLM_LIBRARY": "rocm"}, "none"),
+        (ARC, "0.34.0", {}, "all"),
+        (ARC, "0.34.0", {"OLLAMA_VULKAN": 0}, "none"),
+        (ARC, "0.24.0", {}, "none"),
+        (ARC, "0.24.0", {"OLLAMA_VULKAN": 1}, "all"),
+    ],
+)
+def test_only_gpus_with_a_library_count(
+    card: dict[str, Any], engine: str, environment: dict[str, Any], gpu: str
+) -> None:
+    hardware = host(16, 64000, gpus=[card])
+    assert plan(hardware, LLAMA_8B, engine_version=engine, environment=environment).gpu == gpu
 
 
 def test_packing_counts_for_weights_that_are_not_on_a_gpu() -> None:
@@ -463,6 +498,27 @@ def test_factors_from_the_log_of_a_real_load(log: str, engine: str, blob: str, k
         assert 0.9 < calibration.weights < 1.1
         assert calibration.kv == pytest.approx(1, rel=0.01)
         assert calibration.compute == pytest.approx(1, rel=0.04)
+
+
+def test_a_load_without_flash_attention_is_compared_with_such_a_prediction() -> None:
+    text = (LOGS / "llama-server-0.34.0-gemma3-p2-4096-f16-no-flash.log").read_text()
+    blob = re.search(r"sha256-[0-9a-f]{64}", text)
+    assert blob
+    (found,) = calibrations(text, [Model("gemma3:270m", GEMMA, blob=blob[0])], Engine.parse("0.34.0")).values()
+    assert found.compute == pytest.approx(1, rel=0.1)
+    assert found.kv == pytest.approx(1, rel=0.01)
+
+
+def test_weights_on_a_gpu_are_compared_with_those_of_the_file() -> None:
+    """The processor lays out anew what it computes with itself."""
+    text = (LOGS / "llama-server-0.34.0-gemma3-p2-4096-q8_0.log").read_text()
+    models, engine = [Model("gemma3:270m", GEMMA, blob=BLOB)], Engine.parse("0.34.0")
+    amx = Packing.of(["avx2", "avx512", "amx"])
+    (unpacked,) = calibrations(text, models, engine).values()
+    (packed,) = calibrations(text, models, engine, amx).values()
+    on_gpu = text.replace(" CPU model", " CUDA0 model")
+    assert packed.weights < unpacked.weights
+    assert calibrations(on_gpu, models, engine, amx) == {BLOB: unpacked}
 
 
 class TestTolerance:

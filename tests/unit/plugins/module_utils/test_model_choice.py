@@ -120,6 +120,25 @@ def test_nothing_fits() -> None:
     assert "Add a smaller candidate, give the host more room, or change the policy" in message
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [{"profile": "off"}, {"environment": {"LLAMA_ARG_CACHE_RAM": 8192}}, {"environment": {"OLLAMA_NUM_PARALLEL": 64}}],
+)
+def test_settings_with_which_nothing_fits_leave_the_choice_open(asked: dict[str, Any]) -> None:
+    hardware = Hardware.describe({"cpu_cores": 4, "memory_mb": 8192})
+    at = Host.of(hardware, Policy.load(), Intent.make(engine_version="0.34.0", **asked), None, 1)
+    choices, (warning,) = decide(at)
+    (choice,) = choices.values()
+    assert choice.base.tag.endswith("q4_K_M"), "as without them"
+    assert choice.reason.startswith("With the settings given none fits. Without them: Q4_K_M is the first")
+    assert warning == f"llama3:8b: {choice.reason}"
+    small = Host.of(
+        Hardware.describe({"cpu_cores": 4, "memory_mb": 2048}), Policy.load(), Intent.make(**asked), None, 1
+    )
+    with pytest.raises(InvalidInput, match="No candidate of llama3:8b fits"):
+        decide(small)
+
+
 def test_the_disk_decides_too() -> None:
     size: dict[str, Any] = {"missing": lambda model: model.size}
     assert chosen(host(8, 32768, free=10**10, **size)) == ["q8_0"]

@@ -203,6 +203,21 @@ CASES = [
         ({}, {"pinned": 2}),
     ),
     Case(
+        settings.cannot_be_read,
+        {"unread": {"gemma3:270m": "/api/show answered 500: invalid manifest."}},
+        SETTING,
+        PROBLEM,
+        ("cannot read its model gemma3:270m", "invalid manifest", "ollama rm gemma3:270m"),
+        ({},),
+    ),
+    Case(
+        settings.needs_reload,
+        {"files": (*HEALTHY.files, UnitFile(LOCAL, STARTED + 9, unread=True))},
+        SETTING,
+        PROBLEM,
+        ("NeedDaemonReload=no", f"not read yet: {LOCAL}"),
+    ),
+    Case(
         settings.needs_reload,
         {"unit": unit("need-reload.txt"), "files": (*HEALTHY.files, UnitFile(LOCAL, STARTED + 9, unread=True))},
         SETTING,
@@ -216,7 +231,13 @@ CASES = [
         SETTING,
         WARNING,
         (LOCAL, "90 s older", "restart ollama.service"),
-        ({}, {"files": (UnitFile(LOCAL, STARTED + 0.5),)}, {"files": (UnitFile(LOCAL, STARTED + 90, unread=True),)}),
+        (
+            {},
+            {"files": (UnitFile(LOCAL, STARTED + 0.5),)},
+            {"files": (UnitFile(LOCAL, STARTED + 90, unread=True),)},
+            # What systemctl set-property writes takes effect at once.
+            {"files": (UnitFile("/etc/systemd/system.control/ollama.service.d/50-MemoryMax.conf", STARTED + 90),)},
+        ),
     ),
     Case(
         settings.too_old_for_parallel,
@@ -500,7 +521,19 @@ CASES = [
                 {**hardware(gpus=(GPU,)), "environment": has(CUDA_VISIBLE_DEVICES=hides)}
                 for hides in ("-1", "", "1", "none", "-1,0")
             ),
+            {**hardware(gpus=(GPU,)), "gpu": "none"},
+            {**hardware(gpus=(GPU,)), "gpu_layers": {"gemma3:270m": 0}},
+            {**hardware(gpus=(GPU,)), "gpu_layers": {"m:1": 5}, "loaded": (Loaded("m:1", "Q8_0", GIB, GIB // 2),)},
+            {**hardware(gpus=(GPU,)), "gpu": "some", "loaded": (Loaded("m:1", "Q8_0", GIB, GIB // 2),)},
+            hardware(gpus=(replace(GPU, memory_mb=1024),)),
         ),
+    ),
+    Case(
+        speed.not_on_the_gpu,
+        {**hardware(gpus=(GPU,)), "gpu": "some", "gpu_layers": {"gemma3:270m": 5}},
+        SLOW,
+        PROBLEM,
+        ("gemma3:270m runs on the CPU",),
     ),
     Case(
         speed.not_on_the_gpu,
@@ -562,6 +595,13 @@ CASES = [
         STOPPED,
         PROBLEM,
         ("mkdir /var/lib/ollama/models: permission denied", "chown"),
+    ),
+    Case(
+        running.no_permission,
+        {"journal": said("Unable to open /dev/kfd read-write: Permission denied")},
+        SLOW,
+        PROBLEM,
+        ("may not use a device", "/dev/kfd", "render,video"),
     ),
     Case(
         running.runner_ended,

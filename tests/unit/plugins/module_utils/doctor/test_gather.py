@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence impo
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.gather import Looker
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import Pin
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Completed
 from doctor_evidence import FIXTURES, LOCAL, TUNING, UNIT
 from fake_http import Answer, FakeServer
@@ -81,6 +83,12 @@ class FakeHost:
             return Completed(0, self.show, "")
         text = self.kernel if "--dmesg" in command else self.journal
         entries = text.splitlines()
+        for option, _, value in (word.partition("=") for word in command):
+            if option == "--grep":
+                entries = [entry for entry in entries if re.search(value, entry.split("]: ", 1)[1])]
+            if option == "--lines":
+                last = int(value)
+        entries = entries[-last:]
         return Completed(0, "\n".join(entries[::-1] if "--reverse" in command else entries), "")
 
     def watch(self, seconds: float, is_service: Callable[[int], bool]) -> tuple[Process, ...]:
@@ -155,14 +163,14 @@ def test_counters_of_control_groups(host: FakeHost, answering: FakeServer, versi
             host.write(f"{own}/memory.events", f"low 0\nhigh 3\nmax {hits}\noom 1\noom_kill {oom}\n")
             host.write(f"{own}/memory.max", f"{1024 * MIB}\n")
             host.write(f"{own}/memory.current", f"{1000 * MIB}\n")
-            host.write(f"{own}/memory.stat", f"inactive_file {100 * MIB}\n")
+            host.write(f"{own}/memory.stat", f"inactive_file {60 * MIB}\nactive_file {40 * MIB}\n")
         else:
             # Recorded in a container of Debian 12.
             host.write(f"{own}/memory.oom_control", f"oom_kill_disable 0\nunder_oom 0\noom_kill {oom}\n")
             host.write(f"{own}/memory.failcnt", f"{hits}\n")
             host.write(f"{own}/memory.limit_in_bytes", f"{1024 * MIB}\n")
             host.write(f"{own}/memory.usage_in_bytes", f"{1000 * MIB}\n")
-            host.write(f"{own}/memory.stat", f"total_inactive_file {100 * MIB}\n")
+            host.write(f"{own}/memory.stat", f"total_inactive_file {60 * MIB}\ntotal_active_file {40 * MIB}\n")
         host.write(f"{cpu}/cpu.stat", f"nr_periods 100\nnr_throttled {throttled}\nthrottled_usec 5\n")
         host.write("/proc/stat", f"cpu  100 0 50 800 0 0 0 {steal} 0 0\n")
         host.write("/proc/450/stat", f"450 (llama server) S 402 1 1 0 -1 0 10 0 {faults} 0 0 0")
@@ -222,6 +230,48 @@ def test_the_journals_are_bounded(host: FakeHost, answering: FakeServer) -> None
     assert "--dmesg" in kernel
     assert len(seen.loads) == 6
     assert [line.text for line in seen.kernel] == ["Memory cgroup out of memory: Killed process 450 (llama-server)"]
+
+
+def test_requests_do_not_push_loads_out_of_the_journal(host: FakeHost, answering: FakeServer) -> None:
+    loads = (FIXTURES / "journals/0.34.0-reloads.txt").read_text(encoding="utf-8")
+    after = max(float(line.split()[0]) for line in loads.splitlines() if line[:1].isdigit()) + 1
+    requests = [
+        '[GIN] 2026/11/25 - 19:05:00 | 200 | 1.1s | 127.0.0.1 | POST     "/api/generate"',
+        "slot launch_slot_: id  0 | task 1 | processing task",
+        "srv  update_slots: all slots are idle",
+        "\ttop_k = 64, top_p = 0.950",
+    ]
+    lines = [f"{after + number:.6f} ollama1 ollama[402]: {requests[number % 4]}" for number in range(3000)]
+    host.journal = loads + "\n".join(lines)
+    seen = host.look(answering.url)
+    assert len(seen.loads) == 6
+    assert seen.journal[-1].text == requests[2999 % 4]
+    assert [line.time for line in seen.journal] == sorted(line.time for line in seen.journal)
+    assert any(line.endswith(", of requests only the newest") for line in checked(seen, 24))
+
+
+def test_a_drop_in_that_another_one_hides_is_not_unread(host: FakeHost, answering: FakeServer) -> None:
+    host.write(TUNING, "[Service]\n")
+    host.write(TUNING.replace("/etc/", "/run/"), "[Service]\nEnvironment=A=1\n")
+    assert [file.path for file in host.look(answering.url).files if file.unread] == []
+
+
+def test_a_model_that_cannot_be_read_hides_no_other(host: FakeHost, answering: FakeServer) -> None:
+    lock = {name: Pin("b" * 64, "c" * 64, 1) for name in ("gemma3:270m", "other:1")}
+    answering.queue.append(Answer(500, {"error": "invalid manifest"}))
+    answering.queue[2].body["models"][0]["digest"] = "a" * 64  # type: ignore[union-attr]  # a whole answer
+    with Client(answering.url, timeout=5) as client:
+        looker = Looker(
+            str(host.root), host.run, host.watch, lambda port, ours: "", lambda: Hardware(8, 8, 8, 8, 8, 8, 9000)
+        )
+        seen = looker.look(client, "ollama.service", {}, lock=lock)
+    assert (seen.api_problem, len(seen.loaded), len(seen.installed)) == ("", 1, 1)
+    assert [drift.name for drift in seen.drifted] == ["other:1"]
+    (finding,) = [each for each in diagnose(seen) if "cannot read" in each.what]
+    assert (finding.what, "invalid manifest" in finding.evidence) == (
+        "The server cannot read its model gemma3:270m.",
+        True,
+    )
 
 
 def test_a_server_that_does_not_answer(host: FakeHost, closed_port: int) -> None:
