@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
@@ -86,17 +86,25 @@ def parse(text: str) -> list[Server]:
     ]
 
 
-def declare(declared: Iterable[Server], known: Iterable[Server]) -> list[Server]:
-    """The declared servers, all in service; what nobody told about them now stays as it was known."""
+def declare(declared: Iterable[Server], known: Iterable[Server], working: Collection[str] = ()) -> list[Server]:
+    """The declared servers. What nobody told about them now stays as it was known.
+
+    So does a drained one, unless it is among the names of those that were just proved to be ``working``. One has to
+    be in service: where none would be, all are.
+    """
     before = {server.name: server for server in known}
-    return [
+    after = [
         replace(
             server,
             slots=server.slots or before.get(server.name, server).slots,
             requests_per_second=server.requests_per_second or before.get(server.name, server).requests_per_second,
+            drained=server.name not in working and before.get(server.name, server).drained,
         )
         for server in declared
     ]
+    if all(server.drained for server in after):
+        return [replace(server, drained=False) for server in after]
+    return after
 
 
 def drain(servers: Sequence[Server], name: str) -> list[Server]:

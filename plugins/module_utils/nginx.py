@@ -21,14 +21,14 @@ PAUSE = 0.1  # seconds; nothing on the host announces that a connection has ende
 SWITCH_SECONDS = 30.0
 
 
-def workers() -> set[int]:
-    """The processes that take new requests."""
-    return {process.pid for process in psutil.process_iter() if WORKER in _title(process) != LEAVING}
+def workers(master: int) -> set[int]:
+    """The processes of this nginx (its main process) that take new requests; others of the machine are not its own."""
+    return {process.pid for process in _children(master) if WORKER in _title(process) != LEAVING}
 
 
-def switched(old: Iterable[int]) -> bool:
+def switched(master: int, old: Iterable[int]) -> bool:
     """Whether none of these workers takes new requests any more."""
-    return not set(old) & workers()
+    return not set(old) & workers(master)
 
 
 def addresses(address: str) -> set[tuple[str, int]]:
@@ -41,10 +41,10 @@ def addresses(address: str) -> set[tuple[str, int]]:
     return {(str(entry[4][0]), int(entry[4][1])) for entry in found}
 
 
-def in_flight(server: set[tuple[str, int]]) -> int:
-    """How many connections nginx has with a server."""
+def in_flight(master: int, server: set[tuple[str, int]]) -> int:
+    """How many connections this nginx has with a server."""
     count = 0
-    for process in psutil.process_iter():
+    for process in _children(master):
         if WORKER not in _title(process):
             continue
         with contextlib.suppress(psutil.Error):
@@ -72,6 +72,13 @@ def wait(
             raise Unhealthy(f"{what(left)} after {seconds:g} s.", "Allow more time, then run again.")
         report(what(left))
         sleep(PAUSE)
+
+
+def _children(master: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(master).children() if master else []
+    except psutil.Error:  # it has just ended
+        return []
 
 
 def _title(process: psutil.Process) -> str:

@@ -543,7 +543,7 @@ def benchmark(module: AnsibleModule) -> entry.Result:
     baseline = None if params["baseline"] is None else Baseline(params["baseline"])
     check(thresholds, plan, baseline is not None)
     if baseline:
-        baseline.check(plan)
+        baseline.check(plan, goodput="min_goodput_gain" in thresholds)
     if params["save"]:
         check_path(params["save"])
     if module.check_mode:
@@ -552,7 +552,7 @@ def benchmark(module: AnsibleModule) -> entry.Result:
     measured = measure(plan, reporter(params["progress_file"], min_interval=REPORT_SECONDS))
     for warning in caveats(plan, measured):
         module.warn(warning)
-    gains = baseline.gains(measured.levels) if baseline else None
+    gains = baseline.gains(measured.levels, plan.slo) if baseline else None
     with Client(plan.target.url) as client:
         subject = describe(client, plan.target.model, measured.server_pid)
     result = document(plan, measured, subject, gains)

@@ -18,7 +18,7 @@ description:
   - A file that nginx refuses is taken back.
 options:
   servers:
-    description: All servers of this gateway. They are in service afterwards.
+    description: All servers of this gateway. One that was drained stays so unless it is named as O(servers[].working).
     type: list
     elements: dict
     suboptions:
@@ -36,6 +36,10 @@ options:
       requests_per_second:
         description: What it was measured to do under load.
         type: float
+      working:
+        description: Whether it was just proved to work, so that it comes back where it was drained.
+        type: bool
+        default: false
   drain:
     description: Name of a server that shall get no more requests. Refused where no other would be left in service.
     type: str
@@ -139,6 +143,7 @@ SERVER_OPTIONS: dict[str, Any] = {
     "address": {"type": "str", "required": True},
     "slots": {"type": "int"},
     "requests_per_second": {"type": "float"},
+    "working": {"type": "bool", "default": False},
 }
 ARGUMENT_SPEC: dict[str, Any] = {
     "servers": {"type": "list", "elements": "dict", "options": SERVER_OPTIONS},
@@ -158,20 +163,25 @@ def execute(module: AnsibleModule) -> Result:
     path = options["path"]
     before = gateway_servers.parse(Path(path).read_text(encoding="utf-8")) if Path(path).is_file() else []
     after = wanted(before, options)
+    unit = systemd.show("nginx.service")
+    written = transaction.written(path)
     planned = transaction.plan(
         [transaction.Item(path, transaction.File(gateway_servers.render(after).encode()))],
         {path: transaction.read(path)},
-        systemd.show("nginx.service"),
+        unit,
         on_change="reload",
+        # A run that was interrupted before nginx was told.
+        written={} if written is None else {path: written},
     )
     if not module.check_mode:
         if options["drain"]:
             need(module, "psutil")
-        old = nginx.workers() if options["drain"] and planned.changed else set()
+        old = nginx.workers(unit.main_pid) if options["drain"] and planned.changed else set()
         with transaction.Transaction(planned, systemd, validate=["nginx", "-q", "-t"]) as change:
             change.apply()
             if options["drain"]:  # also where it is out of service already: an interrupted run did not wait
-                await_drained(next(server for server in after if server.name == options["drain"]), old, options)
+                server = next(server for server in after if server.name == options["drain"])
+                await_drained(systemd.show("nginx.service").main_pid, server, old, options)
             change.commit()
     rows = [
         {**dataclasses.asdict(server), "weight": weight}
@@ -183,24 +193,29 @@ def execute(module: AnsibleModule) -> Result:
 def wanted(before: list[Server], options: dict[str, Any]) -> list[Server]:
     """The servers as they shall be."""
     if options["servers"] is not None:
-        return gateway_servers.declare([Server.make(**entry) for entry in options["servers"]], before)
+        working = [entry["name"] for entry in options["servers"] if entry["working"]]
+        declared = [
+            Server.make(entry["name"], entry["address"], entry["slots"], entry["requests_per_second"])
+            for entry in options["servers"]
+        ]
+        return gateway_servers.declare(declared, before, working)
     if options["drain"]:
         return gateway_servers.drain(before, options["drain"])
     measured = Server.make(options["restore"], "measured:1", options["slots"], options["requests_per_second"])
     return gateway_servers.restore(before, options["restore"], measured)
 
 
-def await_drained(server: Server, old: set[int], options: dict[str, Any]) -> None:
+def await_drained(master: int, server: Server, old: set[int], options: dict[str, Any]) -> None:
     """Return when no request is under way at the server; the drain is taken back where that lasts too long."""
     report = reporter(options["progress_file"])
     nginx.wait(
-        lambda: 0 if nginx.switched(old) else 1,
+        lambda: 0 if nginx.switched(master, old) else 1,
         nginx.SWITCH_SECONDS,
         lambda _: "nginx has not taken up its servers",
     )
     places = nginx.addresses(server.address)
     nginx.wait(
-        lambda: nginx.in_flight(places),
+        lambda: nginx.in_flight(master, places),
         options["drain_timeout"],
         lambda count: f"{count} requests are still under way at {server.name}",
         report,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from statistics import median
@@ -35,24 +36,32 @@ TOO_MANY_FAILED = 0.5
 
 
 class Rounds:
-    """Sends rounds of a demand to a server. ``seconds`` is what one should take; a slow server needs more."""
+    """Sends rounds of a demand to a server. ``seconds`` is what one should take; a slow server needs more.
 
-    def __init__(self, demand: Demand, seconds: float) -> None:
-        self._demand, self._seconds = demand, seconds
-        self._first: float | None = None  # seconds that the first round took
+    At the ``deadline`` (of ``clock``) no answer is waited for any more.
+    """
+
+    def __init__(self, demand: Demand, seconds: float, deadline: float = math.inf) -> None:
+        self._demand, self._seconds, self._deadline = demand, seconds, deadline
+        self._first: dict[str, float] = {}  # seconds that the first round of a model took
 
     def warm_up(self, target: Target, slots: int) -> None:
         """One request for each slot, so that the first measured ones find everything in memory."""
         with LoadGenerator(target) as generator:
             load = Load(concurrency=slots, requests=slots)
-            _require_answers(generator.run(self._demand.requests(WARM_UP, WARM_UP_TOKENS), load))
+            prompts = self._demand.requests(WARM_UP, WARM_UP_TOKENS)
+            samples = generator.run(prompts, load, cancelled=lambda: clock() >= self._deadline)
+        if not samples:
+            raise Unhealthy("No answer came before the time was up.", "Raise max_minutes.")
+        _require_answers(samples)
 
     def measure(self, target: Target, slots: int, number: int, watch: Watch) -> Reading:
         """Rounds of the same ``number`` have the same requests. Raises ``Unhealthy`` where too many fail."""
         demand, start = self._demand, clock()
         answers = failed = 0
         enough = answers_needed(slots, demand)
-        longest = FIRST_PATIENCE * self._seconds if self._first is None else PATIENCE * self._first
+        first = self._first.get(target.model)
+        longest = FIRST_PATIENCE * self._seconds if first is None else PATIENCE * first
 
         def look(samples: Sequence[Sample]) -> None:
             nonlocal answers, failed
@@ -69,11 +78,12 @@ class Rounds:
             samples = generator.run(demand.requests(number), load, watch=look, cancelled=done)
             given_up = generator.given_up
         elapsed = clock() - start
-        if not samples and self._first is None:
+        if not samples and first is None:
             raise Unhealthy(f"Not one request was answered within {elapsed:.0f} s.", "Raise max_minutes.")
         _require_answers(samples)
-        self._first = self._first or max(elapsed, self._seconds)
-        return reading(samples, given_up, start + elapsed, demand.slo)
+        self._first.setdefault(target.model, max(elapsed, self._seconds))
+        # Of a round that was cut off, what is left after the first answer may be too short to measure anything.
+        return reading(samples, given_up, start + elapsed, demand.slo, None if answers >= enough else start)
 
 
 def answers_needed(slots: int, demand: Demand) -> int:
@@ -86,21 +96,24 @@ def answers_needed(slots: int, demand: Demand) -> int:
     return before + max(slots, FEW)
 
 
-def reading(samples: Sequence[Sample], given_up: Sequence[Sample], end: float, slo: Slo) -> Reading:
+def reading(
+    samples: Sequence[Sample], given_up: Sequence[Sample], end: float, slo: Slo, start: float | None = None
+) -> Reading:
     """What a closed loop measured that was stopped at ``end``, when the requests ``given_up`` were under way.
 
-    The rate is that of the steady part, from the end of the first answer on: a request counts by the share of its
-    tokens that came in that time, so that it does not matter which requests happen to end in it. What the SLO is
-    compared with are requests that were sent in it, for they waited as long as any later one does.
+    The rate is that of the steady part, from the end of the first answer (or ``start``) on: a request counts by the
+    share of its tokens that came in that time, so that it does not matter which requests happen to end in it. What the
+    SLO is compared with are requests that were sent in it, for they waited as long as any later one does.
     """
     good = sorted((sample for sample in samples if sample.failure is None), key=lambda sample: sample.end)
-    begin = good[0].end if good else end
+    first = good[0].end if good else end
+    begin = first if start is None else start
     tokens = median(_pieces(sample) for sample in good) if good else 1.0
     seconds = end - begin
     count = sum(_within(sample, begin, end) / _pieces(sample) for sample in good)
     count += sum(_within(sample, begin, end) / max(tokens, len(sample.arrivals)) for sample in given_up)
     rate = count / seconds if seconds > 0 else 0.0
-    steady = [sample for sample in good if sample.due >= begin] or good
+    steady = [sample for sample in good if sample.due >= first] or good
     fine = sum(not slo.missed(sample) for sample in steady)
     share = fine / len(steady) if steady else 0.0
     output = median(sample.output_tokens for sample in good) if good else 0.0

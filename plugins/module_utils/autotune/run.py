@@ -125,7 +125,7 @@ class Run:
         share = SEARCH_SHARE if self._survey.quantizations else 1.0
         limits = replace(job.limits, seconds=job.limits.seconds * share - SECONDS_TO_LEAVE)
         current = self._survey.situation.current()
-        rounds = Rounds(job.demand, limits.seconds / MEASUREMENTS)
+        rounds = Rounds(job.demand, limits.seconds / MEASUREMENTS, self._start + job.limits.seconds)
         with Trials(self._subject(), rounds, guard, self._host) as trials:
             trials.watch = self._sampled
             found = search(self.space, current, trials.measure, limits, watch=self._moved_on)
@@ -150,12 +150,13 @@ class Run:
         )
 
     def _compare(self, trials: Trials, setting: Setting) -> Advice:
-        """The quantizations in turns, each as often as the others."""
+        """The quantizations in turns, until each was measured a few times or the time is up."""
         models = self._survey.quantizations
         results: dict[str, list[Reading | Failed]] = {model.name: [] for model in models}
         for number in range(COMPARISONS):
             for model in models:
-                if not any(isinstance(each, Failed) for each in results[model.name]):
+                late = clock() - self._start >= self._job.limits.seconds - SECONDS_TO_LEAVE
+                if not late and not any(isinstance(each, Failed) for each in results[model.name]):
                     self._say(f"comparing {model.name}, {number + 1} of {COMPARISONS}")
                     results[model.name].append(trials.measure(setting, number, model.name))
         policy = self._survey.situation.policy
@@ -217,6 +218,7 @@ def keep(record: Record, path: str = PATH) -> bool:
 def _variant(model: Model, results: Sequence[Reading | Failed], memory_mb: int, quantizations: Any) -> Variant:
     name = model.shape.quantization
     failures = [each.reason for each in results if isinstance(each, Failed)]
+    failures = failures or ([] if results else ["There was no time left to measure it. Raise max_minutes."])
     rates = [each.goodput for each in results if isinstance(each, Reading)]
     rate = None if failures or not rates else round(typical(rates), 4)
     return Variant(model.name, name, rate, memory_mb, loss_of(name, quantizations), "".join(failures[:1]))

@@ -22,6 +22,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.statistics
     UNKNOWN,
     Interval,
     Level,
+    Slo,
     ratio_of_rates,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.subject import Subject
@@ -102,6 +103,7 @@ class Baseline:
             )
         try:
             self._workload = dict(value["workload"])
+            self._slo = value.get("slo")
             self._levels = {_key(level): level for level in value["levels"]}
             for level in self._levels.values():
                 if not float(level["requests_per_second"]) > 0:
@@ -112,8 +114,11 @@ class Baseline:
                 "Measure the baseline again.",
             ) from None
 
-    def check(self, plan: Plan) -> None:
-        """Raise ``InvalidInput`` unless it measured the plan's workload, at one of the plan's levels at least."""
+    def check(self, plan: Plan, goodput: bool = False) -> None:
+        """Raise ``InvalidInput`` unless it measured the plan's workload, at one of the plan's levels at least.
+
+        ``goodput``: also with the same objectives, since it is to be compared.
+        """
         mine = workload(plan)
         different = [name for name in _SAME if self._workload.get(name) != mine[name]]
         if different:
@@ -123,6 +128,12 @@ class Baseline:
                 + ".",
                 "Use the same for both runs; only the model, the seed and the address may differ.",
             )
+        if goodput and not self._has(plan.slo):
+            raise InvalidInput(
+                f"min_goodput_gain compares with a baseline whose slo is {self._slo or 'not set'}; here it is "
+                f"{asdict(plan.slo)}.",
+                "Measure the baseline again with this slo, or leave min_goodput_gain out.",
+            )
         if not any((load.concurrency, load.rate) in self._levels for load in plan.levels):
             raise InvalidInput(
                 f"The baseline has no level of this run: it has {_names(list(self._levels))}, this run has"
@@ -130,15 +141,18 @@ class Baseline:
                 "Use the same concurrency or rate for both runs.",
             )
 
-    def gains(self, levels: tuple[Level, ...]) -> list[Ratios]:
-        """The rates of each level that both have, as multiples of the baseline's."""
+    def _has(self, slo: Slo) -> bool:
+        return bool(self._slo == (asdict(slo) if slo else None))
+
+    def gains(self, levels: tuple[Level, ...], slo: Slo) -> list[Ratios]:
+        """The rates of each level that both have, as multiples of the baseline's; goodput only of the same ``slo``."""
         found = []
         for level in levels:
             before = self._levels.get((level.concurrency, level.rate))
             if before is None:
                 continue
             ratios = {}
-            for name in _RATES:
+            for name in _RATES if self._has(slo) else _RATES[:-1]:
                 rate, earlier = getattr(level, name), before.get(name)
                 if rate is not None and earlier:
                     bounds: Interval = tuple((before.get("intervals") or {}).get(name) or UNKNOWN)

@@ -105,6 +105,7 @@ def test_check_mode_says_what_would_be_measured(
         ({"retune_model": "nosuch:1b"}, "'nosuch:1b'"),
         ({"retune_slo": {"ttft_s": -1}}, "ttft_s"),
         ({"retune_space": {"threads": [0]}}, "threads has 0"),
+        ({"retune_assert": {"min_gian": 1}}, "min_gian"),
     ],
 )
 def test_a_mistake_is_named_and_nothing_changes(
@@ -115,6 +116,18 @@ def test_a_mistake_is_named_and_nothing_changes(
     assert code != 0
     assert words in output
     assert "Traceback" not in output
+    assert (State.of(canary), State.of(other), host.file(SERVERS).content_string) == before
+
+
+def test_a_host_that_cannot_leave_all_gateways_goes_on_serving(
+    host: Host, canary: Host, other: Host, run_playbook: RunPlaybook, tmp_path: Path
+) -> None:
+    before = (State.of(canary), State.of(other), host.file(SERVERS).content_string)
+    second = tmp_path / "second.yml"
+    second.write_text("gateway: {hosts: {second: {ansible_connection: local}}}\n", encoding="utf-8")
+    code, output = run_playbook("-i", str(second), playbook=PLAYBOOK, variables=SMALL)
+    assert code != 0
+    assert "ollama1 could not leave all gateways, and serves as before: The gateway has no server 'ollama1'" in output
     assert (State.of(canary), State.of(other), host.file(SERVERS).content_string) == before
 
 
@@ -135,6 +148,26 @@ def test_a_host_that_got_worse_is_set_back_and_the_roll_out_stops(
     assert host.file(SERVERS).content_string == servers
     report = (tmp_path / "report/report.md").read_text(encoding="utf-8")
     assert "set back" in report
+
+
+def test_what_was_found_before_is_forgotten_where_it_does_not_hold(
+    other: Host, inventory: Path, model: str, run_playbook: RunPlaybook
+) -> None:
+    """A result of an earlier search that is only now put into effect, and is worse than what runs."""
+    before = State.of(other)
+    assert (before.threads, before.fact) == ("1", {})
+    given = {"model": model, "concurrency": 2, "workload": {"max_tokens": 4}, "apply": True}
+    given["space"] = {"parallel": [1], "threads": [1]}
+    assert not ModuleRun(inventory, OTHER, "llmops.ollama.autotune", given).result(600)["failed"]
+    fact = json.loads(other.check_output(f"cat {FACT}"))
+    fact["measured"]["threads"] = fact["evidence"]["adopted"]["threads"] = THREADS
+    other.check_output("echo %s > %s", json.dumps(fact), FACT)
+    kept = {**SMALL, "retune_canary": OTHER, "retune_force": False, "retune_min_gain": 1000}
+    code, output = run_playbook(playbook=PLAYBOOK, variables=kept)
+    assert code != 0
+    assert "The roll-out stops here. Set back: ollama2." in output
+    after = State.of(other)
+    assert (after.threads, after.fact) == ("1", {})
 
 
 def test_a_server_that_does_not_come_up_is_set_back(

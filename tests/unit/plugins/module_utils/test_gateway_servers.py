@@ -2,6 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 from ansible_collections.llmops.ollama.plugins.module_utils.gateway_servers import (
@@ -60,8 +62,16 @@ def test_shares_follow_from_measurements_only_where_all_were_measured() -> None:
 
 def test_what_is_not_known_now_stays_as_it_was() -> None:
     moved = Server("llm2", "10.0.0.9:11434")
-    after = declare([Server("llm1", LLM1.address, 6), moved], drain([LLM1, LLM2], "llm1"))
-    assert after == [Server("llm1", LLM1.address, 6), Server("llm2", "10.0.0.9:11434", 2, 1.75)]
+    declared = [Server("llm1", LLM1.address, 6), moved]
+    after = [replace(declared[0], drained=True), Server("llm2", "10.0.0.9:11434", 2, 1.75)]
+    assert declare(declared, drain([LLM1, LLM2], "llm1")) == after
+
+
+def test_a_drained_server_comes_back_once_it_is_proved_to_work() -> None:
+    drained = drain([LLM1, LLM2], "llm1")
+    assert [server.drained for server in declare([LLM1, LLM2], drained)] == [True, False]
+    assert [server.drained for server in declare([LLM1, LLM2], drained, ["llm1"])] == [False, False]
+    assert [server.drained for server in declare([LLM1], drained)] == [False], "it is all that is left"
 
 
 def test_a_server_comes_back_with_what_was_measured() -> None:

@@ -2,6 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+
 import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils import nginx
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, Unhealthy
@@ -40,6 +44,19 @@ def test_addresses() -> None:
         nginx.addresses("nosuch.invalid:80")
 
 
-def test_this_machine_has_workers_or_none() -> None:
-    assert nginx.switched({0}) is True
-    assert nginx.in_flight({("192.0.2.1", 1)}) == 0
+def test_only_the_workers_of_this_nginx_count() -> None:
+    with (
+        subprocess.Popen(["nginx: worker process", "30"], executable="/bin/sleep") as worker,
+        socket.create_server(("127.0.0.1", 0)) as server,
+    ):
+        try:
+            assert nginx.workers(os.getpid()) == {worker.pid}
+            assert not nginx.switched(os.getpid(), {worker.pid})
+            assert nginx.in_flight(os.getpid(), {server.getsockname()}) == 0
+            # Another one on the same machine, or none.
+            for master in (os.getppid(), 0):
+                assert nginx.workers(master) == set()
+                assert nginx.switched(master, {worker.pid})
+                assert nginx.in_flight(master, {server.getsockname()}) == 0
+        finally:
+            worker.kill()

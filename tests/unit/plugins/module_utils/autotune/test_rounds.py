@@ -93,6 +93,20 @@ def test_too_few_answers_for_a_rate() -> None:
     assert reading([sample], [], sample.end, NO_SLO).throughput == 0.0
 
 
+@pytest.mark.parametrize("after", [0.05, 0.1, 0.2, 0.8])
+def test_a_round_that_is_cut_off_measures_all_of_its_time(after: float) -> None:
+    """All slots answer in step: what comes after the first answer may be all at once, or nothing."""
+    samples, given_up, _end = served(24, 10, 8, 9.0, 0.0)
+    end = min(sample.end for sample in samples) + after
+    done = [sample for sample in samples if sample.end <= end]
+    cut = [
+        replace(sample, end=end, arrivals=tuple(each for each in sample.arrivals if each <= end), failure=CUT)
+        for sample in [*samples, *given_up]
+        if sample.due <= end < sample.end
+    ]
+    assert reading(done, cut, end, NO_SLO, start=0.0).throughput == pytest.approx(8 / 9.0, rel=0.1)
+
+
 def test_answers_without_pieces_count_at_their_end() -> None:
     whole = [Sample(0.0, float(second), (), 20) for second in (1, 2, 3, 4)]
     assert reading(whole, [Sample(4.0, 4.5, failure=CUT)], 5.0, NO_SLO).throughput == pytest.approx(3 / 4)

@@ -23,7 +23,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.plan impor
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.prompts import Workload
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.protocol import Target
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.sample import Round
-from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.statistics import Level, Slo, summarise
+from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.statistics import NO_SLO, Level, Slo, summarise
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.subject import Subject
 
 PLAN = Plan(
@@ -90,7 +90,7 @@ def test_saved_and_read_again(tmp_path: Path) -> None:
     save(str(path), document(PLAN, measured(), SUBJECT, None))
     baseline = Baseline(str(path))
     baseline.check(PLAN)
-    [alone, loaded] = baseline.gains(measured().levels)
+    [alone, loaded] = baseline.gains(measured().levels, PLAN.slo)
     assert (alone.concurrency, loaded.concurrency) == (1, 10)
     assert set(loaded.ratios) == {"requests_per_second", "output_tokens_per_second", "goodput"}
     same = loaded.ratios["requests_per_second"]
@@ -103,11 +103,21 @@ def test_saved_and_read_again(tmp_path: Path) -> None:
 
 
 def test_a_gain_has_its_bounds() -> None:
-    [_, gain] = Baseline(earlier()).gains(measured(slots=8).levels)
+    [_, gain] = Baseline(earlier()).gains(measured(slots=8).levels, PLAN.slo)
     ratio = gain.ratios["requests_per_second"]
     assert ratio.low is not None
     assert ratio.ratio is not None
     assert 1.4 < ratio.low < ratio.ratio < 2.1
+
+
+def test_goodput_is_compared_with_that_of_the_same_objectives_only() -> None:
+    for other in (replace(PLAN, slo=Slo(latency_s=30.0)), replace(PLAN, slo=NO_SLO)):
+        baseline = Baseline(earlier(other))
+        baseline.check(PLAN)
+        assert all("goodput" not in gain.ratios for gain in baseline.gains(measured().levels, PLAN.slo))
+        with pytest.raises(errors.InvalidInput, match="min_goodput_gain compares with a baseline whose slo is"):
+            baseline.check(PLAN, goodput=True)
+    Baseline(earlier()).check(PLAN, goodput=True)
 
 
 def test_model_seed_and_address_may_differ() -> None:
