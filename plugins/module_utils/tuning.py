@@ -679,7 +679,7 @@ def _check_memory(at: Situation) -> Iterator[str]:
         if name in given and not (name == FLASH_ATTENTION and is_on(given[name]))
     ]
     own = [*explicit, *(["the engine's own settings"] if at.intent.profile == OFF else [])]
-    if at.computed.fits or at.intent.profile == OFF:
+    if own and (at.computed.fits or at.intent.profile == OFF):
         yield (
             f"With {', '.join(own)} the models take up to {plan.planned_mb} MiB, and {budget}. {plan.advice}".rstrip()
         )

@@ -18,6 +18,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding impor
     brief,
     times,
 )
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import GPU_NONE
 
 # So many automatic restarts are no accident.
 RESTARTS = 3
@@ -91,7 +92,7 @@ def no_permission(seen: Evidence) -> Iterator[Finding]:
     """The server may not use its files, or its GPU."""
     denied = [line.text for line in _since_start(seen) if _PERMISSION.search(line.text)]
     devices = [line for line in denied if _DEVICE.search(line)]
-    if devices:
+    if devices and seen.gpu != GPU_NONE:
         yield Finding(
             SLOW,
             PROBLEM,

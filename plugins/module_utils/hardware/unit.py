@@ -21,8 +21,9 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files impor
 SERVICE = "ollama.service"
 # The drop-in that the role writes the tuned values into.
 TUNED = "50-tuning.conf"
-TUNED_POLICY = f"/etc/systemd/system/{SERVICE}.d/50-tuning.policy"
 TUNED_PATH = f"/etc/systemd/system/{SERVICE}.d/{TUNED}"
+# Beside it: the policy that these follow from.
+TUNED_POLICY = TUNED_PATH.replace(".conf", ".policy")
 
 # From the highest precedence to the lowest; `systemctl set-property` writes into the first two.
 FOLDERS = (

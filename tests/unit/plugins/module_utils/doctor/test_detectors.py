@@ -602,6 +602,7 @@ CASES = [
         SLOW,
         PROBLEM,
         ("may not use a device", "/dev/kfd", "render,video"),
+        ({}, {"journal": said("Unable to open /dev/kfd read-write: Permission denied"), "gpu": "none"}),
     ),
     Case(
         running.runner_ended,
