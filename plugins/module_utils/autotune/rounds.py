@@ -38,7 +38,7 @@ TOO_MANY_FAILED = 0.5
 class Rounds:
     """Sends rounds of a demand to a server. ``seconds`` is what one should take; a slow server needs more.
 
-    At the ``deadline`` (of ``clock``) no answer is waited for any more.
+    From the ``deadline`` (of ``clock``) on no first answer is waited for any more, once there was a round.
     """
 
     def __init__(self, demand: Demand, seconds: float, deadline: float = math.inf) -> None:
@@ -50,7 +50,7 @@ class Rounds:
         with LoadGenerator(target) as generator:
             load = Load(concurrency=slots, requests=slots)
             prompts = self._demand.requests(WARM_UP, WARM_UP_TOKENS)
-            samples = generator.run(prompts, load, cancelled=lambda: clock() >= self._deadline)
+            samples = generator.run(prompts, load, cancelled=lambda: bool(self._first) and clock() >= self._deadline)
         if not samples:
             raise Unhealthy("No answer came before the time was up.", "Raise max_minutes.")
         _require_answers(samples)

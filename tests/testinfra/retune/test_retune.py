@@ -151,10 +151,10 @@ def test_a_host_that_got_worse_is_set_back_and_the_roll_out_stops(
 
 
 def test_what_was_found_before_is_forgotten_where_it_does_not_hold(
-    other: Host, inventory: Path, model: str, run_playbook: RunPlaybook
+    host: Host, other: Host, inventory: Path, model: str, run_playbook: RunPlaybook
 ) -> None:
     """A result of an earlier search that is only now put into effect, and is worse than what runs."""
-    before = State.of(other)
+    before, servers = State.of(other), host.file(SERVERS).content_string
     assert (before.threads, before.fact) == ("1", {})
     given = {"model": model, "concurrency": 2, "workload": {"max_tokens": 4}, "apply": True}
     given["space"] = {"parallel": [1], "threads": [1]}
@@ -168,6 +168,7 @@ def test_what_was_found_before_is_forgotten_where_it_does_not_hold(
     assert "The roll-out stops here. Set back: ollama2." in output
     after = State.of(other)
     assert (after.threads, after.fact) == ("1", {})
+    assert host.file(SERVERS).content_string == servers
 
 
 def test_a_server_that_does_not_come_up_is_set_back(

@@ -57,9 +57,19 @@ def parameters(host: Host, model: str) -> dict[str, str]:
     return dict(re.split(r"\s+", line.strip(), maxsplit=1) for line in lines)  # type: ignore[misc]
 
 
-def site(run_playbook: RunPlaybook, version: str) -> str:
+def processes(host: Host) -> tuple[dict[str, str], str]:
+    """The environment of the server, and the command lines of all processes."""
+    pid = host.check_output("systemctl show --property=MainPID --value ollama")
+    lines = host.check_output(f"tr '\\0' '\\n' < /proc/{pid}/environ").splitlines()
+    commands = host.check_output(
+        "for each in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < $each 2> /dev/null; echo; done; true"
+    )
+    return dict(line.split("=", 1) for line in lines if "=" in line), commands
+
+
+def site(run_playbook: RunPlaybook, version: str, **more: Any) -> str:
     """Bring the host to a version; returns what was printed."""
-    variables = {"ollama_version": version, "ollama_environment": ENVIRONMENT}
+    variables = {"ollama_version": version, "ollama_environment": ENVIRONMENT, **more}
     code, output = run_playbook("--limit", "localhost,ollama1", variables=variables)
     assert code == 0, output
     return output
@@ -86,14 +96,15 @@ def test_threads_are_a_parameter_of_the_model_before_0_30(host: Host, model: str
 
 
 @pytest.fixture
-def local_settings(host: Host) -> Iterator[None]:
+def local_settings(host: Host, request: pytest.FixtureRequest) -> Iterator[None]:
     """Somebody's own file, read after ours."""
-    host.check_output(f"printf '[Service]\\nEnvironment=OLLAMA_FLASH_ATTENTION=0 LLAMA_ARG_THREADS=1\\n' > {LOCAL}")
+    host.check_output("printf '[Service]\\n%%s\\n' %s > %s", request.param, LOCAL)
     host.check_output(f"{RESTART} && {{ {ANSWERS}; }}")
     yield
     host.check_output(f"rm {LOCAL} && {RESTART} && {{ {ANSWERS}; }}")
 
 
+@pytest.mark.parametrize("local_settings", ["Environment=OLLAMA_FLASH_ATTENTION=0 LLAMA_ARG_THREADS=1"], indirect=True)
 @pytest.mark.usefixtures("local_settings")
 def test_what_the_engine_of_before_0_30_does_not_do_is_named(checks: Checks, model: str) -> None:
     found = checks(model, environment=ENVIRONMENT, threads=1)
@@ -115,6 +126,48 @@ def test_an_upgrade_moves_the_settings_to_where_the_new_engine_reads_them(
     assert "has 2 slots (-np 2, /props says 2)" in found["slots"][1]
     assert "num_thread" not in parameters(host, model)
     assert host.file(f"/opt/ollama/{OLD}").is_directory, "the way back is kept"
+    assert re.search(r"ollama1 : ok=\d+ changed=0 ", site(run_playbook, new))
+
+
+OVERRIDDEN = ("LLAMA_ARG_CTX_SIZE=1024", "LLAMA_ARG_N_PARALLEL=7", "LLAMA_ARG_CACHE_TYPE_K=q4_0", "LLAMA_ARG_UBATCH=32")
+
+
+@pytest.mark.parametrize("local_settings", [f"Environment={' '.join(OVERRIDDEN)}"], indirect=True)
+@pytest.mark.usefixtures("local_settings")
+def test_what_the_server_overrides_is_named_and_has_no_effect(checks: Checks, model: str) -> None:
+    found = checks(model, environment={**ENVIRONMENT, "OLLAMA_CONTEXT_LENGTH": "4096"})
+    wrong = {name: detail for name, (ok, detail) in found.items() if not ok}
+    assert wrong.keys() == {"settings"}, found
+    for setting in OVERRIDDEN:
+        assert f"{setting.split('=')[0]} has no effect" in wrong["settings"]
+
+
+def test_layers_on_gpus_are_enforced_by_what_the_engine_reads(
+    host: Host, model: str, run_playbook: RunPlaybook, fleet_variables: dict[str, Any]
+) -> None:
+    new, hidden = fleet_variables["ollama_version"], ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+    site(run_playbook, new, ollama_num_gpu=0)
+    assert [processes(host)[0].get(name) for name in hidden] == ["-1", "-1"]
+    output = site(run_playbook, new, ollama_num_gpu=5)
+    environment, commands = processes(host)
+    assert not set(hidden) & set(environment)
+    assert parameters(host, model)["num_gpu"] == "5"
+    assert " -ngl 5 " in commands
+    assert "num_gpu is 5, but there is no GPU that Ollama would find and use" in output
+    site(run_playbook, new)
+    assert "num_gpu" not in parameters(host, model)
+    assert " -ngl " not in processes(host)[1]
+
+
+@pytest.mark.parametrize("local_settings", ["MemoryMax=3G"], indirect=True)
+@pytest.mark.usefixtures("local_settings")
+def test_a_limit_of_the_operators_is_planned_with_and_left_alone(
+    host: Host, run_playbook: RunPlaybook, fleet_variables: dict[str, Any]
+) -> None:
+    new = fleet_variables["ollama_version"]
+    site(run_playbook, new)
+    limits = "systemctl show --property=MemoryHigh,MemoryMax ollama"
+    assert host.check_output(limits).split() == [f"MemoryHigh={2048 << 20}", f"MemoryMax={3072 << 20}"]
     assert re.search(r"ollama1 : ok=\d+ changed=0 ", site(run_playbook, new))
 
 

@@ -207,6 +207,14 @@ def test_untied_and_ungated() -> None:
     assert shape("phi3", [("blk.0.ffn_up.weight", (512, 4096), 1)], feed_forward_length=2048).gated
 
 
+# As both engines' scheduler has them.
+FAMILIES = "mllama qwen3vl qwen3vlmoe qwen35 qwen35moe qwen3next lfm2 lfm2moe nemotron_h nemotron_h_moe nemotron_h_omni"
+
+
+def test_no_family_with_one_slot_is_missing() -> None:
+    assert set(FAMILIES.split()) == SINGLE_SLOT_FAMILIES
+
+
 @pytest.mark.parametrize("family", sorted(SINGLE_SLOT_FAMILIES))
 def test_families_with_one_slot(family: str) -> None:
     assert shape(family).single_slot
