@@ -120,6 +120,10 @@ class Client:
         """Generate text; yields one object per token, the last with ``done`` and the server's counters."""
         return self._stream("/api/generate", dict(request, stream=True))
 
+    def unload(self, model: str) -> None:
+        """Have a model leave memory once what is under way is answered; the next request loads it anew."""
+        self._request("POST", "/api/generate", {"model": model, "keep_alive": 0, "stream": False}).close()
+
     def _models(self, path: str) -> list[Json]:
         value = self._object("GET", path)
         if "models" not in value:  # an empty list may come as null, but the key is always there

@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client, seconds
 from ansible_collections.llmops.ollama.plugins.module_utils.download import Downloader
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, Unreachable
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError, Unreachable
 from ansible_collections.llmops.ollama.plugins.module_utils.gguf_upload import Uploader, forget_upload, look_at
 from ansible_collections.llmops.ollama.plugins.module_utils.model_build import Maker
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition, Parameters
@@ -177,6 +177,7 @@ class Work:
     def _do(self, step: Step, puller: Puller, maker: Maker) -> State | None:
         if step.action == "removed":
             self.client.delete(str(step.name))
+        had_layers = step.action == "rebuilt" and self._has_layers(step)
         state = step.after
         if step.source:
             listed = {other.name.key for other in self.steps if other.after}
@@ -185,7 +186,17 @@ class Work:
             state = maker.make(step)
             if step.making.file and step.missing and self.order.models_path:
                 forget_upload(self.client, self.order.models_path, step.making.file.sha256)
+        if had_layers and not self._has_layers(step):
+            # For a request that does not say how many, the server goes on with those that it has loaded.
+            self.client.unload(str(step.name))
         return state
+
+    def _has_layers(self, step: Step) -> bool:
+        """Whether the model says how many of its layers shall be on GPUs."""
+        try:
+            return "num_gpu" in str(self.client.show(str(step.name)).get("parameters") or "")
+        except OllamaError:  # it cannot be read, which making it anew may mend
+            return False
 
     def to_dict(self) -> dict[str, Any]:
         """The module's result."""

@@ -256,6 +256,9 @@ class FakeOllama(FakeServer):
         if request == "POST /api/show" and (body["model"] in self.models or body["model"] in self.shows):
             show = self.show(body["model"])
             return Answer(200, show if body.get("verbose") else self._brief(show))
+        if request == "POST /api/generate" and body.get("keep_alive") == 0:
+            self.loaded = [name for name in self.loaded if name != body["model"]]
+            return Answer(200, {"done": True, "done_reason": "unload"})
         if request == "POST /api/generate" and body["model"] in self.models:
             self.loaded = [body["model"]]
             waits = self.loads.get(body["model"]) or [0.0]

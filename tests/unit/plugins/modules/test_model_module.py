@@ -471,6 +471,25 @@ def test_a_busy_host_is_not_taken_for_one_that_unloads(
     assert "OLLAMA_KEEP_ALIVE=0" in model("m", warm=True)["msg"]
 
 
+def test_layers_that_are_no_longer_limited_need_a_new_load(
+    model: Fleet, ollama: FakeOllama, registry: FakeRegistry
+) -> None:
+    """Where a model says nothing of it the server goes on with as many as it has loaded."""
+    registry.publish_file("library/m:latest", b"m")
+    limited = {"name": "m", "parameters": {"num_gpu": 5, "num_ctx": 512}}
+    for entry, loaded in (
+        ({"name": "m", "parameters": {"num_ctx": 512}}, ["m:latest"]),
+        (limited, ["m:latest"]),
+        (limited, ["m:latest"]),
+        ({"name": "m", "parameters": {"num_ctx": 1024}}, []),
+        (limited, ["m:latest"]),
+        ("m", []),
+    ):
+        ollama.loaded = ["m:latest"]
+        assert "failed" not in model([entry])
+        assert ollama.loaded == loaded, entry
+
+
 def test_models_of_the_same_weights_unload_each_other(model: Fleet, ollama: FakeOllama, registry: FakeRegistry) -> None:
     registry.publish_file("library/gemma3:270m", b"weights")
     ollama.loads = {"gemma3:270m": [3.0, 3.0, 0.1]}
