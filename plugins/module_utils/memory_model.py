@@ -91,28 +91,9 @@ OWN_ENGINE = frozenset(
         "lfm2moe",
     }
 )
-# Those that it uses flash attention for without being told to.
-FLASH_BY_DEFAULT = frozenset(
-    {
-        "gemma3",
-        "gemma4",
-        "gptoss",
-        "gpt-oss",
-        "lfm2",
-        "lfm2moe",
-        "mistral3",
-        "nemotron_h",
-        "nemotron_h_moe",
-        "nemotron_h_omni",
-        "olmo3",
-        "qwen3",
-        "qwen3moe",
-        "qwen35",
-        "qwen35moe",
-        "qwen3next",
-        "qwen3vl",
-        "qwen3vlmoe",
-    }
+# Those of them that it uses flash attention for only where it is told to.
+FLASH_ON_REQUEST = frozenset(
+    {"deepseek2", "deepseekocr", "gemma3n", "laguna", "llama4", "mllama", "nomic-bert", "qwen25vl"}
 )
 # Architectures that cannot have a quantized cache: flash attention does not know them.
 NO_FLASH_ATTENTION = frozenset({"gemma2", "grok"})
@@ -348,7 +329,7 @@ def flash_attention(load: Load, engine: Engine) -> bool:
     shape = load.shape
     if engine.runs_llama_server or load.flash is False:
         return load.flash is not False
-    if load.flash is None and shape.architecture in OWN_ENGINE - FLASH_BY_DEFAULT:
+    if load.flash is None and shape.architecture in FLASH_ON_REQUEST:
         return False
     keys = {layer.key_elements for layer in shape.layers if layer.key_elements}
     values = {layer.value_elements for layer in shape.layers if layer.value_elements}

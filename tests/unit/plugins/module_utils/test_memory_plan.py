@@ -433,7 +433,8 @@ def test_off_is_planned_as_the_engine_does_it_by_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "flash", "kv_type"), [("llama", True, "f16"), ("gemma3", True, "q8_0"), ("gemma3n", False, "f16")]
+    ("architecture", "flash", "kv_type"),
+    [("llama", True, "f16"), ("gemma3", True, "q8_0"), ("gemma3n", False, "f16"), ("glmocr", True, "q8_0")],
 )
 def test_off_leaves_flash_attention_to_the_old_engine(architecture: str, flash: bool, kv_type: str) -> None:
     shape = replace(LLAMA_8B, architecture=architecture)
