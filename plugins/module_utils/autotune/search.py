@@ -170,25 +170,25 @@ class _Search:
 
     def _explore(self) -> None:
         """Try what promises most, as long as anything promises something."""
-        while self._room() > 0 and self._in_time():
+        while self._room() > 0:
             candidates, known = self._candidates(), self._known()
             if not candidates or not known:
                 return
             promised = expected_improvement(known, candidates)
             most = max(promised)
-            if most < WORTH_A_TRY:
+            if most < WORTH_A_TRY or not self._in_time():
                 return
             self._try(candidates[promised.index(most)], "exploring")
 
     def _race(self) -> None:
         """Measure those again that may still be the best, in turns, until there is one or it does not matter."""
-        while self._in_time():
+        while True:
             judge, best = self._judge(), self._best()
             if judge.value(best) <= 0:
                 return
             rivals = [each for each in self._trials.values() if judge.behind(each, best) < OUT_OF_RACE]
             tired = all(len(trial.readings) >= MAX_READINGS for trial in rivals)
-            if len(rivals) < 2 or tired or self._pointless(judge, best):
+            if len(rivals) < 2 or tired or self._pointless(judge, best) or not self._in_time():
                 return
             behind = min(rivals, key=lambda trial: len(trial.readings)).setting
             for _ in range(READINGS_AT_ONCE):
@@ -217,14 +217,7 @@ class _Search:
         """Interleaved rounds of the best and the current setting, and whether the best one is adopted."""
         rounds: list[tuple[Reading, Reading]] = []
         if best == self._current:
-            short = " in the time there was" if self._timed_out else ""
-            tried = len(self._trials) - 1
-            verdict = (
-                f"None of the other {tried} settings was better than the current one{short}."
-                if tried
-                else "There was nothing else that may be tried."
-            )
-            return rounds, None, False, verdict
+            return rounds, None, False, self._nothing_better()
         if self._trials[self._current].failure:
             return rounds, None, True, f"The current setting cannot be used: {self._trials[self._current].failure}"
         least = self._limits.min_gain
@@ -254,6 +247,18 @@ class _Search:
                     )
                 pair[setting] = found
             rounds.append((pair[best], pair[self._current]))
+
+    def _nothing_better(self) -> str:
+        tried = len(self._trials) - 1
+        if tried:
+            short = " in the time there was" if self._timed_out else ""
+            return f"None of the other {tried} settings was better than the current one{short}."
+        if self._timed_out:
+            return (
+                f"There was no time to try another setting and to confirm it: the current one alone took "
+                f"{self._spent:.0f} of {self._limits.seconds:.0f} s."
+            )
+        return "There was nothing else that may be tried."
 
     # --- what is known ---------------------------------------------------------------------------------------------
 

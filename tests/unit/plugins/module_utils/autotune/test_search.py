@@ -163,6 +163,13 @@ def test_without_time_to_confirm_nothing_is_adopted() -> None:
     assert found.adopted == CURRENT
 
 
+def test_no_time_for_another_setting_is_not_taken_for_nothing_else_to_try() -> None:
+    found = find(seen, seconds=20.0)
+    assert found.verdict.startswith("There was no time to try another setting and to confirm it: the current one")
+    alone = find(seen, Space((1,), (2,)), seconds=20.0)
+    assert (alone.verdict, alone.timed_out) == ("There was nothing else that may be tried.", False)
+
+
 def test_a_watcher_sees_what_is_measured_and_what_is_best() -> None:
     lines: list[Progress] = []
     search(SPACE, CURRENT, lambda setting, repeat: Reading(seen(setting), seconds=2.0), watch=lines.append)
