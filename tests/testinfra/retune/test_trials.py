@@ -25,7 +25,7 @@ SMALL: dict[str, Any] = {
     "concurrency": 2,
     "workload": {"max_tokens": 4},
     "space": {"parallel": [1, 2], "threads": [1]},
-    "max_minutes": 3,
+    "max_minutes": 8,
     "min_gain": 1000,
 }
 # Where it does not matter how far a search gets.
