@@ -41,6 +41,8 @@ VISIBILITY = {
     "amd": ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"),
     "intel": ("GGML_VK_VISIBLE_DEVICES",),
 }
+# What decides which GPUs a server computes on.
+GPU_SELECTION = (*(name for names in VISIBILITY.values() for name in names), "OLLAMA_LLM_LIBRARY", "OLLAMA_VULKAN")
 
 # How much of each loaded model must be on GPUs: any part of it, some of it, all of it.
 GPU_NONE, GPU_SOME, GPU_ALL = GPU_CHOICES = ("none", "some", "all")

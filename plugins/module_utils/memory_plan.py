@@ -10,7 +10,7 @@ type of the cache, context. Since a bigger budget only ends the way down earlier
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +21,6 @@ from ansible_collections.llmops.ollama.plugins.module_utils.load_log import Cali
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import (
     MAX_CHECKPOINTS,
     Load,
-    MemoryPrediction,
     ModelMemory,
     effective_context,
     effective_parallel,
@@ -77,7 +76,8 @@ class Configuration:
 class Levers:
     """The values that each lever may take, from the most wanted one on; one that the user set has only that one.
 
-    ``prompt_cache_mib`` and ``prompt_cache_step`` bound and divide what the prompt caches may take of the budget.
+    ``prompt_cache_mib`` bounds what the prompt caches of one model may take of the budget, ``prompt_caches_mib`` what
+    those of all models that are loaded together may; both are divided into steps.
     """
 
     loaded_models: Sequence[int]
@@ -85,6 +85,7 @@ class Levers:
     kv_type: Sequence[str]
     context: Sequence[int]
     prompt_cache_mib: int = 0
+    prompt_caches_mib: int | None = None
     prompt_cache_step: int = 64
     prompt_cache_fixed: bool = False
 
@@ -120,12 +121,25 @@ class Planned:
 
 
 @dataclass(frozen=True)
+class Shortage:
+    """What would have been taken, and what there is of it: of main memory, or of the GPUs' own. Sizes in MiB."""
+
+    taken_mb: int
+    budget_mb: int
+    of_gpus: bool = False
+
+    def __str__(self) -> str:
+        where = " of the GPUs' memory" if self.of_gpus else ""
+        return f"up to {self.taken_mb} MiB{where} would be taken, and the budget is {self.budget_mb} MiB"
+
+
+@dataclass(frozen=True)
 class MemoryPlan:
     """A configuration, and what it takes in the worst case. Sizes in MiB.
 
     ``planned`` is the prediction for the largest models that may be loaded together, with the policy's margin;
     ``on_gpu`` says that their weights and caches are planned on GPUs, ``spilled`` that they are too large for these.
-    ``wanted`` is what memory had to be short of.
+    ``wanted`` is what had to give way, and ``shortage`` says to what.
     """
 
     budget: Budget
@@ -137,7 +151,7 @@ class MemoryPlan:
     spilled: bool = False
     models: tuple[Planned, ...] = ()
     wanted: Configuration | None = None
-    wanted_mb: int = 0
+    shortage: Shortage | None = None
     advice: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -179,7 +193,6 @@ class _Need:
 
     main: float
     gpu: float
-    prediction: MemoryPrediction
     models: tuple[Planned, ...]
 
 
@@ -252,22 +265,27 @@ class Planner:
             )
             for model in models
         ]
-        memories = []
-        for model, load in zip(models, loads):
-            calibration = self._workload.calibrations.get(model.blob) or Calibration()
-            memories.append(calibration.apply(predict([load], self._engine).models[0]))
-        # The largest ones may come together, each file once.
-        by_file: dict[str, int] = {}
-        for index in sorted(range(len(loads)), key=lambda index: -memories[index].peak):
-            by_file.setdefault(models[index].blob or models[index].name, index)
-        order = list(by_file.values())[: at.loaded_models]
-        server = predict([loads[index] for index in order], self._engine).server
-        prediction = MemoryPrediction(server, tuple(memories[index] for index in order))
-        on_gpu = sum(
-            (memories[index].peak - memories[index].runtime - memories[index].growth)
-            * self._share_on_gpu(models[index])
-            for index in order
-        )
+        prediction = predict(loads, self._engine)
+        memories = [
+            (self._workload.calibrations.get(model.blob) or Calibration()).apply(memory)
+            for model, memory in zip(models, prediction.models)
+        ]
+        on_gpu = [
+            (memory.peak - memory.runtime - memory.growth) * self._share_on_gpu(model)
+            for model, memory in zip(models, memories)
+        ]
+
+        def most(sizes: Iterable[float]) -> float:
+            """Of those that may be loaded together, each file once."""
+            by_file: dict[str, float] = {}
+            for model, size in zip(models, sizes):
+                key = model.blob or model.name
+                by_file[key] = max(size, by_file.get(key, 0.0))
+            return sum(sorted(by_file.values(), reverse=True)[: at.loaded_models])
+
+        # Whichever are loaded: what is not meant to be on GPUs, and what does not go into their memory.
+        beside = most(memory.peak - size for memory, size in zip(memories, on_gpu))
+        over = most(memory.peak for memory in memories) - self._budget.gpu * MIB
         planned = tuple(
             Planned(
                 model,
@@ -278,8 +296,7 @@ class Planner:
             )
             for model, load, memory in zip(models, loads, memories)
         )
-        gpu = min(on_gpu, self._budget.gpu * MIB)
-        return _Need((prediction.peak - gpu) / MIB, on_gpu / MIB, prediction, planned)
+        return _Need((prediction.server + max(beside, over)) / MIB, most(on_gpu) / MIB, planned)
 
     def _share_on_gpu(self, model: Model) -> float:
         """How much of a model is meant to be on GPUs. The engine counts the output as one more layer."""
@@ -304,8 +321,10 @@ class Planner:
         """The configuration with prompt caches of what the budget has left, at most the levers' size."""
         if levers.prompt_cache_fixed or not self._engine.prompt_cache_variable:
             return at
-        left = (self._budget.main / (1 + self._policy.prediction_margin) - need.main) / max(1, at.loaded_models)
-        step = levers.prompt_cache_step
+        loaded, step = max(1, at.loaded_models), levers.prompt_cache_step
+        left = (self._budget.main / (1 + self._policy.prediction_margin) - need.main) / loaded
+        if levers.prompt_caches_mib is not None:
+            left = min(left, levers.prompt_caches_mib / loaded)
         size = int(min(left, levers.prompt_cache_mib)) // step * step
         while size > 0 and not self._fits(self._need(replace(at, prompt_cache_mib=size), spill), spill):
             size -= step  # a rounding error away
@@ -327,6 +346,11 @@ class Planner:
         need = self._need(at, spill)
         wanted = next(self._way_down(levers))
         given_way = replace(found, prompt_cache_mib=wanted.prompt_cache_mib) != wanted
+        asked = self._need(wanted, spill)
+        too_much, room = self._with_margin(asked.gpu), self._budget.gpu
+        of_gpus = not spill and too_much > room
+        if not of_gpus:
+            too_much, room = self._with_margin(asked.main), self._budget.main
         return MemoryPlan(
             budget=self._budget,
             configuration=at,
@@ -337,15 +361,16 @@ class Planner:
             spilled=self._with_margin(need.gpu) > self._budget.gpu > 0,
             models=need.models,
             wanted=wanted if given_way else None,
-            wanted_mb=_up(self._with_margin(self._need(wanted, spill).main)) if given_way else 0,
+            shortage=Shortage(_up(too_much), room, of_gpus) if given_way else None,
             advice="" if fits else self._advice(levers, at),
         )
 
     def _advice(self, levers: Levers, at: Configuration) -> str:
-        """What would fit: a smaller prompt cache, a smaller quantization, or more memory. Each is tried."""
+        """What would fit: less of a cache, a smaller quantization, or more memory. Each is tried."""
         models, variable = self._workload.models, self._engine.prompt_cache_variable
         if not models:
             return ""
+        as_well = ""
         if variable and levers.prompt_cache_fixed and at.prompt_cache_mib:
             most, at = at.prompt_cache_mib, replace(at, prompt_cache_mib=0)
             need = self._need(at, spill=True)
@@ -353,6 +378,13 @@ class Planner:
                 free = replace(levers, prompt_cache_fixed=False, prompt_cache_mib=most)
                 size = self._with_prompt_cache(at, need, free, spill=True).prompt_cache_mib
                 return f"With {variable}={size} it would fit."
+            as_well = f"With {variable}=0: "
+        long = [model for model in models if model.context and model.context > at.context]
+        if long:
+            others = [replace(model, context=None) if model in long else model for model in models]
+            if self._fits(self._need(at, True, others), spill=True):
+                named = ", ".join(f"{model.name} (now {model.context})" for model in long)
+                return f"{as_well}With a num_ctx of {at.context} for {named} it would fit."
         need = self._need(at, spill=True)
         largest_first = sorted(range(len(models)), key=lambda index: -need.models[index].memory.peak)
         for quantization in self._policy.quantizations:
@@ -364,13 +396,13 @@ class Planner:
                     names.append(f"{models[index].name} ({shape.weight_bytes / MIB:.0f} MiB of weights)")
                     if self._fits(self._need(at, True, others), spill=True):
                         return (
-                            f"As {quantization.name}, with about {quantization.loss:g} % loss of quality, "
+                            f"{as_well}As {quantization.name}, with about {quantization.loss:g} % loss of quality, "
                             f"{' and '.join(names)} would fit."
                         )
         usable = self._budget.main + self._budget.reserve
         more = self._policy.reserve.whole(_up(self._with_margin(need.main))) - usable
         return (
-            f"No quantization down to {self._policy.quantizations[-1].name} would make "
+            f"{as_well}No quantization down to {self._policy.quantizations[-1].name} would make "
             f"{models[largest_first[0]].name} fit: choose a smaller model, or a host with {more} MiB more."
         )
 

@@ -16,7 +16,12 @@ from typing import Any, Callable
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, NotFound
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
-from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import MemoryPlan, Workload
+from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import (
+    Configuration,
+    MemoryPlan,
+    Shortage,
+    Workload,
+)
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import SERVER, Candidate, Lookup, Model
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
@@ -57,7 +62,7 @@ class Host:
             workload = Workload(tuple(models), unknown=max(0, declared - len(models)))
             return plan_memory(hardware, policy, asked, workload, tuned)
 
-        free_intent = replace(intent, profile=AUTO if intent.profile == OFF else intent.profile, environment={})
+        free_intent = replace(intent.left_to_us, profile=AUTO if intent.profile == OFF else intent.profile)
         plan_freely = None if free_intent == intent else partial(plan, asked=free_intent)
         return cls(plan, plan_freely, policy.quantizations, missing, free)
 
@@ -165,15 +170,22 @@ def _first_that_fits(listed: Sequence[Candidate], beside: Sequence[Model], host:
             continue
         plan = host.plan(together)
         plans.append((candidate, plan))
-        if not plan.fits or plan.wanted:
-            most = plan.wanted_mb if plan.fits else plan.planned_mb
-            against[str(candidate.base)] = f"would take up to {most} of {plan.budget.main} MiB"
-    for all_that_is_wanted in (True, False):
-        for candidate, plan in plans:
-            if plan.fits and not (all_that_is_wanted and plan.wanted):
-                against.pop(str(candidate.base), None)
-                return candidate, _reason(candidate, plan, len(listed), against, host)
-    return None, "; ".join(f"{base} {what}" for base, what in against.items())
+        if not plan.fits or plan.shortage:
+            short = plan.shortage if plan.fits and plan.shortage else Shortage(plan.planned_mb, plan.budget.main)
+            where = " on the GPUs" if short.of_gpus else ""
+            against[str(candidate.base)] = f"would take up to {short.taken_mb} of {short.budget_mb} MiB{where}"
+    fitting = [(candidate, plan) for candidate, plan in plans if plan.fits]
+    if not fitting:
+        return None, "; ".join(f"{base} {what}" for base, what in against.items())
+    whole = [each for each in fitting if not each[1].wanted]
+    # Where each has to give way, the one that serves the most; the first of equals.
+    candidate, plan = whole[0] if whole else max(fitting, key=lambda each: _served(each[1].configuration))
+    against.pop(str(candidate.base), None)
+    return candidate, _reason(candidate, plan, len(listed), against, host)
+
+
+def _served(at: Configuration) -> tuple[int, int, int]:
+    return at.parallel, at.context, at.loaded_models
 
 
 def _reason(candidate: Candidate, plan: MemoryPlan, count: int, against: Mapping[str, str], host: Host) -> str:
@@ -181,8 +193,12 @@ def _reason(candidate: Candidate, plan: MemoryPlan, count: int, against: Mapping
     quantization = candidate.model.shape.quantization if candidate.model else ""
     slots = f"{at.parallel} x {at.context} tokens"
     reason = f"{quantization or 'It'} is the first of {count} that fits with {slots}"
-    if wanted:
+    if wanted and (at.parallel, at.context) != (wanted.parallel, wanted.context):
         reason = f"None fits with {wanted.parallel} x {wanted.context} tokens; {quantization or 'it'} does with {slots}"
+    elif wanted:
+        less = f"{at.loaded_models} of {wanted.loaded_models} models in memory at a time"
+        less = less if at.loaded_models < wanted.loaded_models else f"a cache in {at.kv_type}"
+        reason = f"None fits with all that is wanted; {quantization or 'it'} does with {slots} and {less}"
     reason += f" ({plan.planned_mb} of {plan.budget.main} MiB)"
     row = next((row for row in host.quantizations[1:] if row.name == quantization.upper()), None)
     if row:

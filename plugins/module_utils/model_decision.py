@@ -44,7 +44,7 @@ def decide(
         lambda model: 0 if has_blob(model.blob.replace("-", ":")) else model.size,
         free_bytes(models_path) if models_path else None,
     )
-    found = resolve(models, Lookup(client, Elsewhere(registry, url)), host)
+    found = resolve(models, Lookup(client, Elsewhere(registry, url), models), host)
     if any(definition.is_open for definition in found.definitions):
         raise Unreachable(found.warnings[-1], "Run again when the registry answers.")
     return found

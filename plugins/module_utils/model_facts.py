@@ -79,11 +79,13 @@ class Lookup:
     """Looks declared models up: at the server, else where they come from; None where the host cannot ask there.
 
     What cannot be looked up is left out with a warning. A model that is nowhere, and a file that the user named and
-    that is no model, raise an ``OllamaError``.
+    that is no model, raise an ``OllamaError``. ``declared`` are all definitions, since one may be made of another.
     """
 
-    def __init__(self, server: Server, remote: Remote | None) -> None:
+    def __init__(self, server: Server, remote: Remote | None, declared: Sequence[Definition] = ()) -> None:
         self._server, self._remote = server, remote
+        self._declared = {definition.name.key: definition for definition in declared}
+        self._bases: dict[str, Model | None] = {}
         self._installed: dict[str, Mapping[str, Any]] | None = None
         self.warnings: list[str] = []
 
@@ -135,7 +137,21 @@ class Lookup:
         if definition.gguf:
             return Model(str(definition.name), from_header(read_header(definition.gguf)))
         base = definition.bases[0]
+        declared = self._declared.get(base.key)
+        if declared and base.key != definition.name.key:
+            return self._base(declared)
         return self._of_server(base) or (self._remote.model(base) if self._remote else None)
+
+    def _base(self, declared: Definition) -> Model | None:
+        """What another model is made of, as it is declared and not as the last run left it."""
+        key = declared.name.key
+        if key not in self._bases:
+            if declared.is_open:  # what it will be made of is not decided yet
+                candidates = (each.model for each in self.candidates(declared) if each.model)
+                self._bases[key] = self._of_server(declared.name) or next(candidates, None)
+            else:
+                self._bases[key] = self._defined(declared)
+        return self._bases[key]
 
     def _of_server(self, name: ModelName) -> Model | None:
         if self._installed is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable, Union
 
@@ -23,12 +23,12 @@ from ansible_collections.llmops.ollama.plugins.module_utils.engine import (
     GPU_ALL,
     GPU_NONE,
     GPU_OVERHEAD,
+    GPU_SELECTION,
     GPU_SOME,
     GPU_VISIBILITY,
     KV_CACHE_TYPE,
     NO_DEVICE,
     PROMPT_CACHE,
-    VISIBILITY,
     Engine,
     check_variable,
     default_context,
@@ -128,6 +128,12 @@ class Intent:
             check_variable(name, value)
         return cls(profile, Engine.parse(engine_version), num_gpu, request_timeout, variables)
 
+    @property
+    def left_to_us(self) -> Intent:
+        """The same without the user's settings, on the GPUs that they leave the server."""
+        kept = {name: value for name, value in self.environment.items() if name in GPU_SELECTION}
+        return dataclasses.replace(self, environment=kept)
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -173,10 +179,12 @@ class Tuning:
 class Situation:
     """What recommenders decide on; ``settled`` grows as they do. ``tuned`` is what the last run wrote, name to text.
 
-    ``computed`` is what would be planned if the user had set nothing; ``measured`` what autotune found.
+    ``hardware`` has the GPUs that the server computes on, of all that there are (``gpus``). ``computed`` is what would
+    be planned if the user had set nothing; ``measured`` what autotune found.
     """
 
     hardware: Hardware
+    gpus: Sequence[Gpu]
     policy: Policy
     intent: Intent
     row: Row
@@ -250,9 +258,9 @@ def recommend(
     row = _row(hardware, policy, intent)
     plan = plan_memory(hardware, policy, intent, workload, tuned, measured)
     left = dataclasses.replace(hardware, gpus=visible_gpus(hardware.gpus, intent.environment, intent.engine))
-    computed = plan_memory(left, policy, dataclasses.replace(intent, environment={}), workload, tuned, measured)
+    computed = plan_memory(hardware, policy, intent.left_to_us, workload, tuned, measured)
     plan = _advised(plan, computed, intent)
-    situation = Situation(left, policy, intent, row, workload, tuned, plan, computed, measured)
+    situation = Situation(left, hardware.gpus, policy, intent, row, workload, tuned, plan, computed, measured)
     for recommender in RECOMMENDERS:
         for recommendation in recommender(situation):
             situation.settle(recommendation)
@@ -312,11 +320,6 @@ def plan_memory(
     row = _row(hardware, policy, intent)
     hardware = dataclasses.replace(hardware, gpus=reachable_gpus(hardware, intent))
     overhead = (_explicit(intent.environment, GPU_OVERHEAD) or 0) // MIB
-    budget = Budget.of(hardware, policy, _megabytes(tuned.get("MemoryHigh", "")), overhead)
-    if intent.profile == OFF:
-        levers = _untuned(hardware, intent.environment)
-    else:
-        levers = _levers(policy, intent.environment, row, workload, budget, hardware, measured)
     checkpoints = _explicit(intent.environment, CHECKPOINTS)
     given = Given(
         Packing.of(hardware.cpu_features),
@@ -324,7 +327,17 @@ def plan_memory(
         MAX_CHECKPOINTS if checkpoints is None else checkpoints,
         intent.num_gpu,
     )
-    return Planner(workload, intent.engine, budget, policy, given).plan(levers, _tuned_numbers(tuned))
+
+    def plan_within(budget: Budget) -> MemoryPlan:
+        if intent.profile == OFF:
+            levers = _untuned(hardware, intent.environment)
+        else:
+            levers = _levers(policy, intent.environment, row, workload, budget, hardware, measured)
+        return Planner(workload, intent.engine, budget, policy, given).plan(levers, _tuned_numbers(tuned))
+
+    plan = plan_within(Budget.of(hardware, policy, _megabytes(tuned.get("MemoryHigh", "")), overhead))
+    # The last run's budget is kept where that does no harm.
+    return plan if plan.fits else plan_within(Budget.of(hardware, policy, gpu_overhead=overhead))
 
 
 def reachable_gpus(hardware: Hardware, intent: Intent) -> tuple[Gpu, ...]:
@@ -391,13 +404,13 @@ def _levers(
     cache = _explicit(environment, PROMPT_CACHE)
     if cache is not None and cache < 0:  # no limit: nothing can be planned for that
         cache = None
-    share = int(budget.main * policy.prompt_cache.memory_share / loaded_models[0])
     return Levers(
         loaded_models=loaded_models,
         parallel=range(most, 0, -1) if parallel is None else untuned.parallel,
         kv_type=[wanted_kv, *smaller] if kv_type is None else untuned.kv_type,
         context=_halves(policy.context_length, policy.min_context_length) if context is None else untuned.context,
-        prompt_cache_mib=min(policy.prompt_cache.max_mb, share) if cache is None else cache,
+        prompt_cache_mib=policy.prompt_cache.max_mb if cache is None else cache,
+        prompt_caches_mib=int(budget.main * policy.prompt_cache.memory_share),
         prompt_cache_step=policy.prompt_cache.step_mb,
         prompt_cache_fixed=cache is not None,
     )
@@ -435,7 +448,7 @@ def _parallel(at: Situation) -> Iterator[Recommendation]:
     else:
         reason += ", the highest."
     if slots < wanted:
-        reason += f" Lowered from {wanted}: {_shortage(at.plan)}."
+        reason += f" Lowered from {wanted}: {at.plan.shortage}."
     elif at.plan.models:
         reason += f" In the worst case {at.plan.planned_mb} of {at.plan.budget.main} MiB are taken."
     single = [planned.model for planned in at.plan.models if planned.model.shape.single_slot]
@@ -449,7 +462,7 @@ def _loaded_models(at: Situation) -> Iterator[Recommendation]:
     loaded, wanted = at.plan.configuration.loaded_models, at.gave_way.loaded_models
     rule = "policy"
     if loaded < wanted:
-        rule, reason = BUDGET, f"Not all {wanted} declared models fit together: {_shortage(at.plan)}."
+        rule, reason = BUDGET, f"Not all {wanted} declared models fit together: {at.plan.shortage}."
     elif at.workload.count:
         rule, reason = "models", "As many as are declared: each stays in memory for the whole keep-alive time."
     else:
@@ -474,7 +487,7 @@ def _context_length(at: Situation) -> Iterator[Recommendation]:
     tokens, wanted = at.plan.configuration.context, at.gave_way.context
     slots = at.number("parallel")
     if tokens < wanted:
-        rule, reason = BUDGET, f"Lowered from {wanted}: {_shortage(at.plan)}."
+        rule, reason = BUDGET, f"Lowered from {wanted}: {at.plan.shortage}."
     else:
         rule = "policy"
         reason = (
@@ -487,7 +500,7 @@ def _context_length(at: Situation) -> Iterator[Recommendation]:
 def _kv_cache(at: Situation) -> Iterator[Recommendation]:
     kind, wanted = at.plan.configuration.kv_type, at.gave_way.kv_type
     if kind != wanted:
-        rule, reason = BUDGET, f"Half the size of {wanted}, as the policy allows: {_shortage(at.plan)}."
+        rule, reason = BUDGET, f"Half the size of {wanted}, as the policy allows: {at.plan.shortage}."
     elif not is_on(at.intent.environment.get(FLASH_ATTENTION, "1")):
         rule, reason = "policy", f"Without flash attention ({FLASH_ATTENTION}) the cache cannot be of another type."
     elif at.measured and at.measured.kv_type:
@@ -506,10 +519,14 @@ def _gpu(at: Situation) -> Iterator[Recommendation]:
         yield Recommendation("num_gpu", -1, "hardware", f"The engine offloads what fits onto {', '.join(usable)}.")
     elif wanted is None:
         passed_over = ", ".join(gpu.name or gpu.vendor for gpu in at.hardware.gpus)
-        hidden = [name for names in VISIBILITY.values() for name in names if name in at.intent.environment]
-        reason = f"{hidden[0]} leaves no GPU" if hidden else "There is no GPU"
-        if passed_over:
+        hidden = _hiding(at)
+        reason = "There is no GPU"
+        if hidden:
+            reason = f"{' and '.join(hidden)} leave{'s' if len(hidden) == 1 else ''} no GPU"
+        elif passed_over:
             reason = f"Integrated GPUs ({passed_over}) are not used by default"
+        elif at.gpus:
+            reason = f"{at.engine} has no library for {', '.join(gpu.name or gpu.vendor for gpu in at.gpus)}"
         yield Recommendation("num_gpu", 0, "hardware", f"{reason}: CPU only, and nothing has to be hidden.")
     elif wanted == 0:
         names = ", ".join(GPU_VISIBILITY)
@@ -523,6 +540,18 @@ def _gpu(at: Situation) -> Iterator[Recommendation]:
         how = "" if wanted < 0 else ": enforced by the model parameter num_gpu, for which there is no variable"
         parameter = None if wanted < 0 else "num_gpu"
         yield Recommendation("num_gpu", wanted, OPTION, f"On the GPU go {amount}{how}.", parameter=parameter)
+
+
+def _hiding(at: Situation) -> list[str]:
+    """The variables without any of which the server would compute on a GPU."""
+    given = at.intent.environment
+
+    def offloads(without: Collection[str]) -> bool:
+        left = {name: value for name, value in given.items() if name not in without}
+        return any(gpu.offloads for gpu in visible_gpus(at.gpus, left, at.engine))
+
+    names = [name for name in GPU_SELECTION if name in given]
+    return [name for name in names if offloads({name})] or (names if offloads(names) else [])
 
 
 def _timeouts(at: Situation) -> Iterator[Recommendation]:
@@ -589,6 +618,8 @@ def _limits(at: Situation) -> Iterator[Recommendation]:
         return
     reason = f"{at.hardware.usable_memory_mb} MiB without the reserve of {budget.reserve} MiB for everything else."
     most = min(at.keep("MemoryMax", budget.main + budget.reserve // 2), at.hardware.usable_memory_mb)
+    if "MemoryHigh" in at.hardware.unit_limits and at.hardware.memory_limit_mb:
+        most = at.hardware.usable_memory_mb  # below the operator's own limit, that one would never act
     # What the operator's own files of the unit set stays.
     if "MemoryHigh" not in at.hardware.unit_limits:
         yield Recommendation("memory_high_mb", budget.main, BUDGET, f"The budget: {reason}", directive="MemoryHigh")
@@ -685,9 +716,11 @@ def _check_memory(at: Situation) -> Iterator[str]:
         )
     else:
         best = at.computed
+        tokens = {planned.context for planned in best.models}
+        up_to = "up to " if len(tokens) > 1 else ""
         yield (
             f"The models do not fit: {_list(best)} would take up to {best.planned_mb} MiB with one slot of "
-            f"{best.configuration.context} tokens, and {budget}. {best.advice}".rstrip()
+            f"{up_to}{max(tokens)} tokens, and {budget}. {best.advice}".rstrip()
         )
 
 
@@ -767,10 +800,6 @@ CHECKS: tuple[Callable[[Situation], Iterator[str]], ...] = (
     _check_room,
     _check_shared_weights,
 )
-
-
-def _shortage(plan: MemoryPlan) -> str:
-    return f"up to {plan.wanted_mb} MiB would be taken, and the budget is {plan.budget.main} MiB"
 
 
 def _list(plan: MemoryPlan) -> str:

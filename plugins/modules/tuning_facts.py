@@ -367,7 +367,8 @@ def execute(module: AnsibleModule) -> Result:
 
     host = Host.of(hardware, policy, intent, tuned, len(declared), *room(hardware, options["models_path"], here))
     server = BareClient(options["url"], options["timeout"])
-    found = resolve(declared, Lookup(server, Ask(options) if find_spec("requests") else None), host)
+    lookup = Lookup(server, Ask(options) if find_spec("requests") else None, declared)
+    found = resolve(declared, lookup, host)
     log = load_log() if here and found.models else ""
     known = calibrations(log, found.models, intent.engine, Packing.of(hardware.cpu_features))
     workload = Workload(found.models, known, unknown=len(declared) - len(found.models))

@@ -243,6 +243,37 @@ def test_advice_that_is_followed_helps(shapes: tuple[ModelShape, ...], features:
             assert plan(host(8, memory, cpu_features=features), *others).memory.fits, (memory, quantization)
 
 
+def test_a_context_of_a_models_own_that_is_too_long_is_named() -> None:
+    hardware, policy, intent = Hardware.describe(host(4, 16384)), Policy.load(), Intent.make(engine_version="0.34.0")
+    workload = Workload((Model("long:1", LLAMA_8B, context=131072),))
+    refused = recommend(hardware, policy, intent, workload)
+    assert refused.refused
+    assert re.search(r"take up to \d+ MiB with one slot of 131072 tokens, and the budget is", refused.warnings[0])
+    assert refused.warnings[0].endswith("With a num_ctx of 2048 for long:1 (now 131072) it would fit.")
+    followed = Workload((Model("long:1", LLAMA_8B, context=2048),))
+    assert recommend(hardware, policy, intent, followed).memory.fits
+    both = Workload((Model("long:1", LLAMA_8B, context=131072), Model("other:1", GEMMA)))
+    assert "with one slot of up to 131072 tokens" in recommend(hardware, policy, intent, both).warnings[0]
+
+
+def test_advice_says_what_it_takes_for_granted() -> None:
+    hardware = host(4, 8192)
+    (warning,) = plan(hardware, TYPED_F16, profile=OFF).warnings
+    found = re.search(r"MiB\)\. With LLAMA_ARG_CACHE_RAM=0: As (\w+), with about", warning)
+    assert found is not None
+    (row,) = (row for row in Policy.load().quantizations if row.name == found[1])
+    followed: dict[str, Any] = {"profile": OFF, "environment": {"LLAMA_ARG_CACHE_RAM": 0}}
+    assert plan(hardware, requantized(TYPED_F16, row), **followed).memory.fits
+
+
+def test_prompt_caches_are_of_the_models_that_are_loaded_together() -> None:
+    tuning = plan(host(4, 3000), *(replace(GEMMA, weight_bytes=900 * MIB + number) for number in range(8)))
+    at = tuning.memory.configuration
+    assert at.loaded_models < 8
+    assert at.prompt_cache_mib >= 64, "as much as is free, and as the policy's share allows"
+    assert at.prompt_cache_mib * at.loaded_models <= tuning.memory.budget.main / 4
+
+
 @pytest.mark.parametrize(("gpu_mb", "tokens"), [(0, 4096), (24564, 32768), (81559, 262144)])
 def test_the_engines_own_context_is_counted(gpu_mb: int, tokens: int) -> None:
     gpus = [{"vendor": "nvidia", "memory_mb": gpu_mb}] if gpu_mb else []
@@ -282,7 +313,10 @@ def test_slots_give_way_so_that_a_model_stays_on_the_gpus() -> None:
     tuning = plan(host(64, 262144, gpus=[CARD, CARD]), LLAMA_70B)
     assert tuning.memory.on_gpu
     assert tuning.environment["OLLAMA_NUM_PARALLEL"] == "1"
-    assert "Lowered from 8" in by_key(tuning)["parallel"].reason
+    reason = by_key(tuning)["parallel"].reason
+    found = re.search(r"Lowered from 8: up to (\d+) MiB of the GPUs' memory would be taken, and the budget is", reason)
+    assert found is not None
+    assert int(found[1]) > tuning.memory.budget.gpu == 2 * 22108
 
 
 def test_what_is_too_large_for_the_gpus_spills_into_main_memory() -> None:
@@ -393,9 +427,47 @@ def test_layers_that_a_model_is_declared_with_stay_in_main_memory() -> None:
     assert "no GPU" not in by_key(tuning)["num_gpu"].reason
 
 
-def test_a_variable_that_hides_the_gpus_is_the_reason() -> None:
-    tuning = plan(host(16, 64000, gpus=[CARD]), LLAMA_8B, environment={"CUDA_VISIBLE_DEVICES": "-1"})
-    assert by_key(tuning)["num_gpu"].reason.startswith("CUDA_VISIBLE_DEVICES leaves no GPU")
+@pytest.mark.parametrize("blob", ["", "sha256-same"])
+def test_a_model_beside_the_gpus_is_not_hidden_by_a_larger_one_there(blob: str) -> None:
+    """Which one is loaded decides what main memory has to hold, and the larger one is not always the worse."""
+    hardware, policy = Hardware.describe(host(8, 5120, gpus=[CARD])), Policy.load()
+    there, beside = Model("there:1", LLAMA_8B_F16, blob=blob), Model("beside:1", LLAMA_8B, gpu_layers=0, blob=blob)
+    alone = recommend(hardware, policy, Intent.make(engine_version="0.34.0"), Workload((beside,)))
+    both = recommend(hardware, policy, Intent.make(engine_version="0.34.0"), Workload((there, beside)))
+    assert (alone.refused, both.refused) == (True, True)
+    roomy = Hardware.describe(host(8, 16384, gpus=[CARD]))
+    enough = recommend(roomy, policy, Intent.make(engine_version="0.34.0"), Workload((there, beside)))
+    assert enough.memory.fits
+    assert enough.memory.planned_mb > LLAMA_8B.weight_bytes / MIB
+
+
+INTEL = {"vendor": "intel", "name": "Arc A770", "memory_mb": 16384}
+
+
+@pytest.mark.parametrize(
+    ("gpus", "environment", "engine", "words"),
+    [
+        ([CARD], {"CUDA_VISIBLE_DEVICES": "-1"}, "0.34.0", "CUDA_VISIBLE_DEVICES leaves no GPU"),
+        ([CARD], {"OLLAMA_LLM_LIBRARY": "cpu"}, "0.34.0", "OLLAMA_LLM_LIBRARY leaves no GPU"),
+        ([CARD], {"OLLAMA_LLM_LIBRARY": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}, "0.34.0", "CUDA_VISIBLE_DEVICES and"),
+        ([INTEL], {}, "0.24.0", "Ollama 0.24.0 has no library for Arc A770"),
+        ([INTEL], {"CUDA_VISIBLE_DEVICES": "-1"}, "0.24.0", "Ollama 0.24.0 has no library for Arc A770"),
+        ([{**INTEL, "integrated": True}], {}, "0.34.0", "Integrated GPUs (Arc A770) are not used by default"),
+        ([], {"CUDA_VISIBLE_DEVICES": "0"}, "0.34.0", "There is no GPU"),
+        ([], {}, "0.34.0", "There is no GPU"),
+    ],
+    ids=str,
+)
+def test_why_no_gpu_is_used(gpus: list[dict[str, Any]], environment: dict[str, str], engine: str, words: str) -> None:
+    tuning = plan(host(16, 64000, gpus=gpus), LLAMA_8B, environment=environment, engine_version=engine)
+    assert by_key(tuning)["num_gpu"].reason.startswith(words)
+
+
+def test_a_gpu_that_a_variable_brings_counts_also_without_the_users_other_settings() -> None:
+    asked = {"OLLAMA_VULKAN": 1, "OLLAMA_NUM_PARALLEL": 64}
+    tuning = plan(host(8, 8192, gpus=[INTEL]), LLAMA_8B, engine_version="0.24.0", environment=asked)
+    assert (tuning.memory.fits, tuning.refused) == (False, False)
+    assert "As computed, " in " ".join(tuning.warnings)
 
 
 @pytest.mark.parametrize("engine", ["0.34.0", "0.24.0"])
@@ -541,6 +613,18 @@ class TestTolerance:
         other = host(48, int(200000 * (1 + change)))
         again = plan(other, LLAMA_70B, tuned=self.tuned(first))
         assert (again.environment, again.directives) == (first.environment, first.directives)
+
+    def test_an_old_budget_does_not_refuse_what_fits(self) -> None:
+        memory, old = host(8, 8192), {"MemoryHigh": "6850M"}
+        budgets = set()
+        for more in range(800, 2000, 100):
+            shape = replace(LLAMA_8B, weight_bytes=LLAMA_8B.weight_bytes + more * MIB)
+            found = plan(memory, shape).memory
+            again = plan(memory, shape, tuned=old).memory
+            assert found.fits == again.fits
+            assert not found.fits or again.planned_mb <= again.budget.main
+            budgets.add(again.budget.main)
+        assert budgets == {6850, 7168}
 
     def test_much_less_memory_changes_the_budget(self) -> None:
         first = plan(self.HOST, LLAMA_70B)

@@ -109,6 +109,27 @@ def test_where_none_fits_in_full_the_reason_says_what_gives_way() -> None:
     assert choice.to_dict() == {"name": "llama3:8b", "chosen": "llama3:8b-q4_0", "reason": choice.reason}
 
 
+def test_where_none_fits_in_full_the_one_that_serves_most_is_taken() -> None:
+    beside = [replace(Model("other:1", shape("fp16")), blob="sha256-other")]
+    both = [{"name": "llama3:8b", "candidates": ["fp16", "q8_0"]}]
+    smaller = replace(shape("fp16"), weight_bytes=12 * 1024 * MIB)
+    beside = [Model("other:1", smaller, blob="sha256-other")]
+    for memory in range(18000, 19000, 100):
+        choices, _warnings = decide(host(4, memory, 2), *both, others=beside)
+        (choice,) = choices.values()
+        assert choice.base.tag.endswith("q8_0"), memory
+        assert "does with 2 x 4096 tokens and 1 of 2 models in memory at a time" in choice.reason
+
+
+def test_candidates_are_for_the_gpus_that_the_user_leaves_the_server() -> None:
+    card = {"vendor": "nvidia", "memory_mb": 24564}
+    hardware = Hardware.describe({"cpu_cores": 4, "memory_mb": 8192, "gpus": [card]})
+    hidden = {"CUDA_VISIBLE_DEVICES": "-1"}
+    for asked in (hidden, {**hidden, "OLLAMA_NUM_PARALLEL": 64}):
+        at = Host.of(hardware, Policy.load(), Intent.make(engine_version="0.34.0", environment=asked), None, 1)
+        assert chosen(at) == ["q4_K_M"]
+
+
 def test_nothing_fits() -> None:
     with pytest.raises(InvalidInput) as refused:
         decide(host(4, 4096))
@@ -211,4 +232,8 @@ def test_an_earlier_candidate_would_not_have_done(memory: int) -> None:
     assert plan.fits
     for earlier in list(SIZES)[: list(SIZES).index(tag)]:
         other = at.plan([Model("m", shape(earlier))])
-        assert not other.fits or (other.wanted is not None and plan.wanted is None)
+        if plan.wanted is None:
+            assert not other.fits or other.wanted
+        else:
+            mine, others = (each.configuration for each in (plan, other))
+            assert not other.fits or (mine.parallel, mine.context) > (others.parallel, others.context)

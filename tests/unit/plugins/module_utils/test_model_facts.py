@@ -47,8 +47,9 @@ def look(
 ) -> tuple[tuple[Model, ...], list[str]]:
     with Registry() as questions:
         client = BareClient(server.url if server else "http://127.0.0.1:1", 5.0)
-        lookup = Lookup(client, Elsewhere(questions, url or registry.url))
-        return lookup.models(definitions(entries)), lookup.warnings
+        declared = definitions(entries)
+        lookup = Lookup(client, Elsewhere(questions, url or registry.url), declared)
+        return lookup.models(declared), lookup.warnings
 
 
 def test_a_server_tells_of_what_it_has(ollama: FakeOllama, registry: FakeRegistry) -> None:
@@ -253,6 +254,35 @@ def test_a_registry_out_of_reach_is_a_warning_for_each_model(registry: FakeRegis
     (models, warnings) = look(registry, "a:1", "b:1", url="http://127.0.0.1:1")
     assert models == ()
     assert [("not planned for" in text, "No answer" in text) for text in warnings] == [(True, True)] * 2
+
+
+def test_what_a_declared_base_brings_along(registry: FakeRegistry) -> None:
+    registry.publish_file("library/base:1", FILE)
+    (models, warnings) = look(
+        registry,
+        {"name": "grandchild", "from": "child", "parameters": {"num_gpu": 3}},
+        {"name": "child", "from": "base:1", "parameters": {"num_batch": 1024, "num_gpu": 0}},
+        {"name": "base:1", "parameters": {"num_ctx": 1024}},
+    )
+    assert warnings == []
+    assert [(each.name, each.context, each.batch, each.gpu_layers) for each in models] == [
+        ("grandchild:latest", 1024, 1024, 3),
+        ("child:latest", 1024, 1024, 0),
+        ("base:1", 1024, None, None),
+    ]
+    assert len({each.blob for each in models}) == 1
+
+
+def test_a_base_that_is_not_decided_yet(registry: FakeRegistry) -> None:
+    registry.publish_file("library/base:small", FILE)
+    (mine, child) = definitions(
+        [{"name": "mine", "candidates": ["base:large", "base:small"]}, {"name": "child", "from": "mine"}]
+    )
+    with Registry() as questions:
+        client = BareClient("http://127.0.0.1:1", 5.0)
+        lookup = Lookup(client, Elsewhere(questions, registry.url), [mine, child])
+        assert [each.name for each in lookup.models([child])] == ["child:latest"]
+        assert lookup.warnings == []
 
 
 def test_a_host_that_cannot_ask_says_why() -> None:
