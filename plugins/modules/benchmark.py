@@ -167,6 +167,7 @@ options:
       - An earlier RV(benchmark), or the path of a file that O(save) wrote (on the host that the module runs on), to
         compute RV(benchmark.gains). It must have measured the same workload at one of the levels at least; model, seed
         and address may differ.
+      - In check mode thresholds that need it are checked without it, too, since what makes it has not run.
     type: raw
   save:
     description:
@@ -541,7 +542,7 @@ def benchmark(module: AnsibleModule) -> entry.Result:
     plan = plan_from(params)
     thresholds = {name: value for name, value in (params["assert"] or {}).items() if value is not None}
     baseline = None if params["baseline"] is None else Baseline(params["baseline"])
-    check(thresholds, plan, baseline is not None)
+    check(thresholds, plan, baseline is not None or module.check_mode)
     if baseline:
         baseline.check(plan, goodput="min_goodput_gain" in thresholds)
     if params["save"]:

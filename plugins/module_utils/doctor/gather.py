@@ -24,7 +24,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence impo
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.journal import JOURNAL_LINES, Line, parse_journal
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.live import IsService, port_holder, watch_processes
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import GPU_ALL
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError, Unreachable
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import ancestors, read_limits
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, to_int
@@ -239,11 +239,16 @@ def _ask(client: Client, seen: Evidence, lock: Lock, models: Sequence[Definition
     def weights(name: str) -> list[str]:
         try:
             return weights_of(client.show(name))
+        except Unreachable:  # that is not the model's fault
+            raise
         except OllamaError as error:
             unread[name] = str(error)
             return []
 
-    drifted = tuple(drift for drift in drifts(lock, digests, weights, models) if drift.name not in unread)
+    try:
+        drifted = tuple(drift for drift in drifts(lock, digests, weights, models) if drift.name not in unread)
+    except Unreachable as error:
+        return replace(seen, installed=installed, api_problem=str(error))
     return replace(seen, installed=installed, drifted=drifted, pinned=len(lock), unread=unread)
 
 

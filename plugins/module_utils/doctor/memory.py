@@ -161,7 +161,7 @@ def less_than_predicted(seen: Evidence) -> Iterator[Finding]:
             MEMORY,
             PROBLEM,
             "The models as they are configured need more memory than there is for them.",
-            f"predicted {seen.predicted_mb} MiB; {mib(seen.memory_free)} free, {mib(seen.service_rss)} used by it now",
+            f"predicted {seen.predicted_mb} MiB; {room} MiB are free or used by it now",
             remedy(seen),
         )
 

@@ -27,7 +27,7 @@ SETTLED_SECONDS = 3600.0
 
 _PORT = re.compile(r"listen tcp.*address already in use")
 _PERMISSION = re.compile(r"permission denied|read-only file system", re.IGNORECASE)
-_DEVICE = re.compile(r"/dev/(?!shm)")
+_DEVICE = re.compile(r"(?<![\w./-])/dev/(?!shm)")
 _ENDED = re.compile(r"process no longer running|(?:runner|llama-server).*terminated|unexpectedly stopped")
 _ERROR = re.compile(r"^Error: |level=ERROR|^panic: |^fatal error: |Failed (?:at|to) ")
 

@@ -48,7 +48,7 @@ from ansible_collections.llmops.ollama.plugins.plugin_utils.report.plain import 
 HostVars = Mapping[str, Any]
 
 BEFORE, AFTER, AGAIN, TRIED, NOW, DIRECT = "before", "after", "again", "tried", "now", "direct"
-SET_BACK, LOST = "set back", "lost"
+SET_BACK, LOST, AS_BEFORE = "set back", "lost", "as before"
 
 # What may be absent from a report, by the field that is then empty, and which playbook finds it out.
 _SOURCES = {
@@ -226,9 +226,9 @@ def _model_memory(each: Mapping[str, Any]) -> ModelMemory:
 
 
 def _retune(variables: HostVars) -> str:
-    """How it ended; one that has only begun did not come back."""
+    """How it ended; one that has only begun did not come back, one that did not begin is as before."""
     outcome = text(variables.get("retune_outcome"))
-    return LOST if outcome == "begun" else outcome
+    return {"begun": LOST, "untouched": AS_BEFORE}.get(outcome, outcome)
 
 
 def _curves(variables: HostVars, name: str) -> tuple[Curve, ...]:

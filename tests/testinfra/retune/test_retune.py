@@ -107,6 +107,8 @@ def test_check_mode_says_what_would_be_measured(
         ({"retune_slo": {"ttft_s": -1}}, "ttft_s"),
         ({"retune_space": {"threads": [0]}}, "threads has 0"),
         ({"retune_assert": {"min_gian": 1}}, "min_gian"),
+        ({"retune_assert": {"min_gain": "twice"}}, "min_gain"),
+        ({"retune_assert": {"min_goodput_gain": 1}}, "min_goodput_gain has nothing to compare with"),
     ],
 )
 def test_a_mistake_is_named_and_nothing_changes(
@@ -120,15 +122,24 @@ def test_a_mistake_is_named_and_nothing_changes(
     assert (State.of(canary), State.of(other), host.file(SERVERS).content_string) == before
 
 
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("ansible_connection: local", "The gateway has no server 'ollama1'"),
+        ("ansible_host: 127.0.0.1, ansible_port: 9", "Failed to connect to the host via ssh"),
+    ],
+    ids=["not a gateway", "out of reach"],
+)
 def test_a_host_that_cannot_leave_all_gateways_goes_on_serving(
-    host: Host, canary: Host, other: Host, run_playbook: RunPlaybook, tmp_path: Path
+    host: Host, canary: Host, other: Host, run_playbook: RunPlaybook, tmp_path: Path, how: str, reason: str
 ) -> None:
     before = (State.of(canary), State.of(other), host.file(SERVERS).content_string)
     second = tmp_path / "second.yml"
-    second.write_text("gateway: {hosts: {second: {ansible_connection: local}}}\n", encoding="utf-8")
+    second.write_text(f"gateway: {{hosts: {{second: {{{how}}}}}}}\n", encoding="utf-8")
     code, output = run_playbook("-i", str(second), playbook=PLAYBOOK, variables=SMALL)
     assert code != 0
-    assert "ollama1 could not leave all gateways, and serves as before: The gateway has no server 'ollama1'" in output
+    assert f"ollama1 could not leave all gateways, and serves as before: {reason}" in output
+    assert "Lost" not in output
     assert (State.of(canary), State.of(other), host.file(SERVERS).content_string) == before
 
 

@@ -141,7 +141,6 @@ def test_check_mode_sends_and_writes_nothing(run: Run, plans: list[Plan], tmp_pa
         ({"endpoint": "/api/embed"}, "value of endpoint must be one of"),
         ({"max_tokens": 0}, "max_tokens is 0."),
         (asserting(max_error_rate=5), "max_error_rate is 5. Give a share from 0 to 1."),
-        (asserting(min_gain=1.5), "min_gain has nothing to compare with. Give the result of an earlier run"),
         (asserting(max_p95=1.5), "module: assert.max_p95. Supported parameters include: max_error_rate,"),
         ({"slo": {"ttft": 1}}, "module: slo.ttft. Supported parameters include: latency_s,"),
         ({"baseline": {"failed": True}}, "The baseline is not a result of this module"),
@@ -154,6 +153,14 @@ def test_unusable_options(run: Run, plans: list[Plan], arguments: dict[str, Any]
     assert result["failed"]
     assert message in result["msg"]
     assert plans == [], "nothing is sent"
+
+
+def test_a_gain_needs_a_baseline_which_check_mode_does_not_have(run: Run, plans: list[Plan]) -> None:
+    asked = asserting(min_gain=1.5)
+    assert "min_gain has nothing to compare with. Give the result of an earlier run" in run(**asked)["msg"]
+    assert run(check=True, **asked)["skipped"]
+    assert "min_goodput_gain has nothing" in run(check=True, **asserting(min_goodput_gain=1))["msg"], "without an slo"
+    assert plans == []
 
 
 def test_measures_a_server(run: Run, server: FakeServer) -> None:

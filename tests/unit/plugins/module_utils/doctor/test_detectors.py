@@ -356,7 +356,7 @@ CASES = [
         {"predicted_mb": 4000, "memory_free": 2 * GIB},
         MEMORY,
         PROBLEM,
-        ("predicted 4000 MiB; 2048 MiB free, 430 MiB used by it now",),
+        ("predicted 4000 MiB; 2478 MiB are free or used by it now",),
         ({}, {"predicted_mb": None}, {"predicted_mb": 2400, "memory_free": 2 * GIB}),
     ),
     Case(
@@ -595,6 +595,13 @@ CASES = [
         STOPPED,
         PROBLEM,
         ("mkdir /var/lib/ollama/models: permission denied", "chown"),
+    ),
+    Case(
+        running.no_permission,
+        {**DOWN, "unit": unit("failed.txt"), "journal": said("Error: mkdir /mnt/dev/models/blobs: permission denied")},
+        STOPPED,
+        PROBLEM,
+        ("mkdir /mnt/dev/models/blobs", "chown"),
     ),
     Case(
         running.no_permission,

@@ -25,7 +25,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description
 from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import Pin
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Completed
 from doctor_evidence import FIXTURES, LOCAL, TUNING, UNIT
-from fake_http import Answer, FakeServer
+from fake_http import Answer, FakeServer, Stream
 
 MIB = 1 << 20
 SHOW = """\
@@ -272,6 +272,19 @@ def test_a_model_that_cannot_be_read_hides_no_other(host: FakeHost, answering: F
         "The server cannot read its model gemma3:270m.",
         True,
     )
+
+
+def test_an_answer_that_is_cut_off_is_not_the_models_fault(host: FakeHost, answering: FakeServer) -> None:
+    lock = {"gemma3:270m": Pin("b" * 64, "c" * 64, 1)}
+    answering.queue[2].body["models"][0]["digest"] = "a" * 64  # type: ignore[union-attr]  # a whole answer
+    answering.queue.append(Stream([{"modelfile": "FROM"}], broken=True))
+    with Client(answering.url, timeout=5) as client:
+        looker = Looker(
+            str(host.root), host.run, host.watch, lambda port, ours: "", lambda: Hardware(8, 8, 8, 8, 8, 8, 9000)
+        )
+        seen = looker.look(client, "ollama.service", {}, lock=lock)
+    assert (seen.unread, seen.drifted) == ({}, ())
+    assert "/api/show" in seen.api_problem
 
 
 def test_a_server_that_does_not_answer(host: FakeHost, closed_port: int) -> None:
