@@ -42,7 +42,12 @@ VISIBILITY = {
     "intel": ("GGML_VK_VISIBLE_DEVICES",),
 }
 # What decides which GPUs a server computes on.
-GPU_SELECTION = (*(name for names in VISIBILITY.values() for name in names), "OLLAMA_LLM_LIBRARY", "OLLAMA_VULKAN")
+GPU_SELECTION = (
+    *(name for names in VISIBILITY.values() for name in names),
+    "OLLAMA_LLM_LIBRARY",
+    "OLLAMA_VULKAN",
+    "OLLAMA_IGPU_ENABLE",
+)
 
 # How much of each loaded model must be on GPUs: any part of it, some of it, all of it.
 GPU_NONE, GPU_SOME, GPU_ALL = GPU_CHOICES = ("none", "some", "all")

@@ -81,6 +81,9 @@ _TENSOR_TYPES: dict[int, tuple[str, int, int]] = {
     34: ("TQ1_0", 256, 54),
     35: ("TQ2_0", 256, 66),
     39: ("MXFP4", 32, 17),
+    40: ("NVFP4", 64, 36),
+    41: ("Q1_0", 128, 18),
+    42: ("Q2_0", 64, 18),
 }
 # Before it had a number of its own, MXFP4 was written as 4.
 _TENSOR_TYPES[4] = _TENSOR_TYPES[39]
@@ -122,6 +125,7 @@ FILE_TYPES: dict[int, str] = {
     36: "TQ1_0",
     37: "TQ2_0",
     38: "MXFP4",
+    39: "NVFP4",
 }
 
 
@@ -327,6 +331,12 @@ def _parse(read: RangedRead, name: str) -> Header:
                 metadata[key] = kept
         else:
             metadata[key] = _value(reader, kind)
+    parts = metadata.get("split.count")
+    if isinstance(parts, int) and parts > 1:
+        raise InvalidInput(
+            f"{name} is one of {parts} parts of a model.",
+            "Join them to one file: llama-gguf-split --merge FIRST_PART NEW_FILE.",
+        )
     tensors = tuple(_tensor(reader) for _tensor_number in range(tensor_count))
     alignment = metadata.get("general.alignment", 32)
     if not isinstance(alignment, int) or alignment < 1:
@@ -367,5 +377,9 @@ def _tensor(reader: _Reader) -> Tensor:
         raise reader.error(f"tensor {name!r} has {' x '.join(map(str, shape))} elements, more than are believed")
     kind = int(reader.scalar("I"))
     if kind not in _TENSOR_TYPES:
-        raise reader.error(f"tensor {name!r} is of type {kind}, which is not known")
+        raise InvalidInput(
+            f"{reader.name} has a tensor {name!r} of type {kind}, which is not known here.",
+            "If this is a new type, update the collection; else fetch the file again.",
+            type=kind,
+        )
     return Tensor(name, tuple(int(size) for size in shape), _TENSOR_TYPES[kind][0], int(reader.scalar("Q")))

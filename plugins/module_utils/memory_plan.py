@@ -283,9 +283,10 @@ class Planner:
                 by_file[key] = max(size, by_file.get(key, 0.0))
             return sum(sorted(by_file.values(), reverse=True)[: at.loaded_models])
 
-        # Whichever are loaded: what is not meant to be on GPUs, and what does not go into their memory.
+        # Whichever are loaded: what is not meant to be on GPUs, and what does not go into their memory. The margin is
+        # for what is taken, not for what there is.
         beside = most(memory.peak - size for memory, size in zip(memories, on_gpu))
-        over = most(memory.peak for memory in memories) - self._budget.gpu * MIB
+        over = most(memory.peak for memory in memories) - self._budget.gpu * MIB / self._with_margin(1)
         planned = tuple(
             Planned(
                 model,

@@ -17,13 +17,18 @@ from typing import Any, Callable
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, NotFound
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import (
-    Configuration,
     MemoryPlan,
     Shortage,
     Workload,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition
-from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import SERVER, Candidate, Lookup, Model
+from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import (
+    SERVER,
+    Candidate,
+    Lookup,
+    Model,
+    made_of,
+)
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy, Quantization
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import size_text
@@ -92,18 +97,57 @@ class Resolution:
 
 def resolve(declared: Sequence[Definition], lookup: Lookup, host: Host) -> Resolution:
     """Look all models up, and choose where there are candidates. Raises ``OllamaError``."""
-    known = {each.name.key: lookup.models([each]) for each in declared if not each.is_open}
-    candidates = {each.name.key: lookup.candidates(each) for each in declared if each.is_open}
+    waiting = _made_of_open_ones(declared)
+    known = {
+        each.name.key: lookup.models([each]) for each in declared if not each.is_open and each.name.key not in waiting
+    }
+    candidates = {
+        each.name.key: [_with_others(one, each, declared, waiting) for one in lookup.candidates(each)]
+        for each in declared
+        if each.is_open
+    }
     others = [model for models in known.values() for model in models]
     choices, problems = choose({each.name.key: each for each in declared if each.is_open}, candidates, others, host)
+    chosen: dict[str, Model] = {}
+    for key, choice in choices.items():
+        for one in candidates[key]:
+            if one.base == choice.base and one.model:
+                chosen.update({ModelName.parse(model.name).key: model for model in (one.model, *one.others)})
     definitions, models = [], []
     for each in declared:
-        choice = choices.get(each.name.key)
-        definitions.append(each.made_of(choice.base) if choice else each)
-        chosen = [one.model for one in candidates.get(each.name.key, ()) if choice and one.base == choice.base]
-        models += [model for model in [*known.get(each.name.key, ()), *chosen] if model]
+        key = each.name.key
+        definitions.append(each.made_of(choices[key].base) if key in choices else each)
+        models += [*known.get(key, ()), *([chosen[key]] if key in chosen else [])]
     warnings = (*lookup.warnings, *problems)
     return Resolution(tuple(definitions), tuple(models), tuple(choices.values()), warnings)
+
+
+def _made_of_open_ones(declared: Sequence[Definition]) -> dict[str, str]:
+    """The keys of models that are made of one with candidates, and of which; over others, too."""
+    by_key = {each.name.key: each for each in declared}
+    found: dict[str, str] = {}
+    for definition in declared:
+        each = definition
+        while not each.is_open and each.bases and each.bases[0].key in by_key and each.bases[0].key != each.name.key:
+            each = by_key[each.bases[0].key]
+        if each.is_open and each != definition:
+            found[definition.name.key] = each.name.key
+    return found
+
+
+def _with_others(
+    candidate: Candidate, definition: Definition, declared: Sequence[Definition], waiting: Mapping[str, str]
+) -> Candidate:
+    """The candidate of a definition with the models that are made of that one."""
+    if candidate.model is None:
+        return candidate
+    made = {definition.name.key: candidate.model}
+    left = [each for each in declared if waiting.get(each.name.key) == definition.name.key]
+    while left:  # a base comes before what is made of it, in whatever order they are declared
+        ready = [each for each in left if each.bases[0].key in made]
+        made.update({each.name.key: made_of(made[each.bases[0].key], each) for each in ready})
+        left = [each for each in left if each not in ready]
+    return replace(candidate, others=tuple(made.values())[1:])
 
 
 def choose(
@@ -130,7 +174,7 @@ def choose(
             raise NotFound(f"No candidate of {definition.name} exists ({names}).", gone[-1].problem)
         warnings += [f"{each.base} is passed over for {definition.name}. {each.problem}" for each in gone]
         del smallest[key]
-        to_come = [model for model in smallest.values() if model]
+        to_come = [model for models in smallest.values() for model in models]
         found, why = _first_that_fits(listed, [*beside, *to_come], host)
         if found is None and host.plan_freely:
             freely = replace(host, plan=host.plan_freely, plan_freely=None)
@@ -152,19 +196,19 @@ def choose(
                 model=str(definition.name),
             )
         choices[key] = Choice(definition.name, found.base, why)
-        beside.append(found.model)
+        beside += [found.model, *found.others]
     return choices, warnings
 
 
 def _first_that_fits(listed: Sequence[Candidate], beside: Sequence[Model], host: Host) -> tuple[Candidate | None, str]:
     """The candidate to take, and why; None, and what stands against each of them."""
     plans: list[tuple[Candidate, MemoryPlan]] = []
-    against: dict[str, str] = {}
+    against: dict[str, str] = {}  # in the order of the candidates
     for candidate in listed:
         if candidate.model is None:
             continue
-        together = [*beside, candidate.model]
-        needed = sum(map(host.missing, together))
+        together = [*beside, candidate.model, *candidate.others]
+        needed = sum({model.blob or model.name: host.missing(model) for model in together}.values())
         if host.free is not None and needed > host.free:
             against[str(candidate.base)] = f"would need {size_text(needed)} of disk, {size_text(host.free)} are free"
             continue
@@ -174,18 +218,22 @@ def _first_that_fits(listed: Sequence[Candidate], beside: Sequence[Model], host:
             short = plan.shortage if plan.fits and plan.shortage else Shortage(plan.planned_mb, plan.budget.main)
             where = " on the GPUs" if short.of_gpus else ""
             against[str(candidate.base)] = f"would take up to {short.taken_mb} of {short.budget_mb} MiB{where}"
+        elif plan.spilled:
+            against[str(candidate.base)] = f"is too large for the {plan.budget.gpu} MiB of the GPUs"
     fitting = [(candidate, plan) for candidate, plan in plans if plan.fits]
     if not fitting:
         return None, "; ".join(f"{base} {what}" for base, what in against.items())
-    whole = [each for each in fitting if not each[1].wanted]
+    whole = [each for each in fitting if not each[1].wanted and not each[1].spilled]
     # Where each has to give way, the one that serves the most; the first of equals.
-    candidate, plan = whole[0] if whole else max(fitting, key=lambda each: _served(each[1].configuration))
-    against.pop(str(candidate.base), None)
-    return candidate, _reason(candidate, plan, len(listed), against, host)
+    candidate, plan = whole[0] if whole else max(fitting, key=lambda each: _served(each[1]))
+    before = [str(each.base) for each in listed[: listed.index(candidate)]]
+    reasons = {base: what for base, what in against.items() if base in before}
+    return candidate, _reason(candidate, plan, len(listed), reasons, host)
 
 
-def _served(at: Configuration) -> tuple[int, int, int]:
-    return at.parallel, at.context, at.loaded_models
+def _served(plan: MemoryPlan) -> tuple[bool, int, int, int]:
+    at = plan.configuration
+    return not plan.spilled, at.parallel, at.context, at.loaded_models
 
 
 def _reason(candidate: Candidate, plan: MemoryPlan, count: int, against: Mapping[str, str], host: Host) -> str:
@@ -200,6 +248,8 @@ def _reason(candidate: Candidate, plan: MemoryPlan, count: int, against: Mapping
         less = less if at.loaded_models < wanted.loaded_models else f"a cache in {at.kv_type}"
         reason = f"None fits with all that is wanted; {quantization or 'it'} does with {slots} and {less}"
     reason += f" ({plan.planned_mb} of {plan.budget.main} MiB)"
+    if plan.spilled:
+        reason += "; a part of it runs on the CPU"
     row = next((row for row in host.quantizations[1:] if row.name == quantization.upper()), None)
     if row:
         reason += f"; about {row.loss:g} % loss, {row.speed_gain:+g} % speed against {host.quantizations[0].name}"
@@ -207,6 +257,7 @@ def _reason(candidate: Candidate, plan: MemoryPlan, count: int, against: Mapping
     return f"{reason}. Before it, {listed}." if listed and not wanted else f"{reason}."
 
 
-def _smallest(listed: Sequence[Candidate]) -> Model | None:
-    models = [each.model for each in listed if each.model]
-    return min(models, key=lambda model: model.shape.weight_bytes, default=None)
+def _smallest(listed: Sequence[Candidate]) -> list[Model]:
+    """What the smallest candidate brings: itself, and what is made of it."""
+    sizes = [(each.model.shape.weight_bytes, [each.model, *each.others]) for each in listed if each.model]
+    return min(sizes, key=lambda size: size[0], default=(0, []))[1]

@@ -67,12 +67,14 @@ class Candidate:
     """One of the models that a definition may be made of.
 
     ``model`` is None where nobody could tell, and ``problem`` says why; ``absent``: because there is no such model.
+    ``others`` are the models that are, in turn, made of it.
     """
 
     base: ModelName
     model: Model | None
     problem: str = ""
     absent: bool = False
+    others: tuple[Model, ...] = ()
 
 
 class Lookup:
@@ -123,11 +125,7 @@ class Lookup:
     def _defined(self, definition: Definition) -> Model | None:
         """The model with the parameters of its definition; None where nobody can be asked."""
         model = self._weights(definition)
-        if model is None:
-            return None
-        own = with_parameters(replace(model, name=str(definition.name)), definition.parameters)
-        layers = model.gpu_layers if own.gpu_layers is None else own.gpu_layers
-        return replace(own, context=own.context or model.context, batch=own.batch or model.batch, gpu_layers=layers)
+        return made_of(model, definition) if model else None
 
     def _weights(self, definition: Definition) -> Model | None:
         """What the definition's weights are and bring along."""
@@ -146,12 +144,16 @@ class Lookup:
         """What another model is made of, as it is declared and not as the last run left it."""
         key = declared.name.key
         if key not in self._bases:
-            if declared.is_open:  # what it will be made of is not decided yet
-                candidates = (each.model for each in self.candidates(declared) if each.model)
-                self._bases[key] = self._of_server(declared.name) or next(candidates, None)
-            else:
-                self._bases[key] = self._defined(declared)
+            self._bases[key] = self._first(declared) if declared.is_open else self._defined(declared)
         return self._bases[key]
+
+    def _first(self, declared: Definition) -> Model:
+        """The first candidate that can be looked up, where it is not decided yet what a model will be made of."""
+        candidates = self.candidates(declared)
+        found = next((each.model for each in candidates if each.model), None)
+        if found is None:
+            raise OllamaError(candidates[0].problem)
+        return found
 
     def _of_server(self, name: ModelName) -> Model | None:
         if self._installed is None:
@@ -180,6 +182,13 @@ class Lookup:
         blob = re.search(r"^FROM \S*(sha256-[0-9a-f]{64})", str(show.get("modelfile") or ""), re.M)
         model = Model(str(name), shape, blob=blob[1] if blob else "", source=SERVER, size=size)
         return with_parameters(model, parameters)
+
+
+def made_of(base: Model, definition: Definition) -> Model:
+    """What a definition makes of a base: its own parameters come first."""
+    own = with_parameters(replace(base, name=str(definition.name)), definition.parameters)
+    layers = base.gpu_layers if own.gpu_layers is None else own.gpu_layers
+    return replace(own, context=own.context or base.context, batch=own.batch or base.batch, gpu_layers=layers)
 
 
 def with_parameters(model: Model, parameters: Mapping[str, Any]) -> Model:

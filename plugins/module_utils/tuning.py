@@ -294,11 +294,25 @@ def _advised(plan: MemoryPlan, computed: MemoryPlan, intent: Intent) -> MemoryPl
     """The plan with advice that takes what the user set for what it is: the reason, or no reason."""
     if plan.fits or intent.profile == OFF:
         return plan
-    at, advice = computed.configuration, computed.advice
+    at, asked, advice = computed.configuration, plan.configuration, computed.advice
     if computed.fits:
-        cache = f" and {at.prompt_cache_mib} MiB for prompts" if intent.engine.prompt_cache_variable else ""
-        advice = f"As computed, {at.parallel} x {at.context} tokens{cache} would fit."
+        parts = [f"{at.parallel} x {at.context} tokens"]
+        if intent.engine.prompt_cache_variable:
+            parts.append(f"{at.prompt_cache_mib} MiB for prompts")
+        if at.kv_type != asked.kv_type:
+            parts.append(f"a cache in {at.kv_type}")
+        if at.loaded_models != asked.loaded_models:
+            parts.append(f"{at.loaded_models} of the models in memory at a time")
+        without = [name for name in UNPLANNED if name in _taking_memory(intent)]
+        also = f" without {' and '.join(without)}" if without else ""
+        advice = f"As computed, {', '.join(parts[:-1])}{' and ' if parts[1:] else ''}{parts[-1]}{also} would fit."
     return dataclasses.replace(plan, advice=advice)
+
+
+def _taking_memory(intent: Intent) -> dict[str, str]:
+    """The user's settings on which it depends how much memory models take."""
+    given = {name: intent.environment[name] for name in MEMORY_VARIABLES if name in intent.environment}
+    return {name: value for name, value in given.items() if not (name == FLASH_ATTENTION and is_on(value))}
 
 
 def of_same_policy(tuned: Mapping[str, str] | None, policy: Policy) -> Mapping[str, str]:
@@ -336,8 +350,11 @@ def plan_memory(
         return Planner(workload, intent.engine, budget, policy, given).plan(levers, _tuned_numbers(tuned))
 
     plan = plan_within(Budget.of(hardware, policy, _megabytes(tuned.get("MemoryHigh", "")), overhead))
-    # The last run's budget is kept where that does no harm.
-    return plan if plan.fits else plan_within(Budget.of(hardware, policy, gpu_overhead=overhead))
+    if plan.fits:
+        return plan
+    # The last run's budget is not kept where it stands in the way.
+    anew = plan_within(Budget.of(hardware, policy, gpu_overhead=overhead))
+    return anew if anew.fits else plan
 
 
 def reachable_gpus(hardware: Hardware, intent: Intent) -> tuple[Gpu, ...]:
@@ -518,15 +535,15 @@ def _gpu(at: Situation) -> Iterator[Recommendation]:
     if wanted is None and usable:
         yield Recommendation("num_gpu", -1, "hardware", f"The engine offloads what fits onto {', '.join(usable)}.")
     elif wanted is None:
-        passed_over = ", ".join(gpu.name or gpu.vendor for gpu in at.hardware.gpus)
+        names = ", ".join(gpu.name or gpu.vendor for gpu in at.gpus)
         hidden = _hiding(at)
         reason = "There is no GPU"
         if hidden:
             reason = f"{' and '.join(hidden)} leave{'s' if len(hidden) == 1 else ''} no GPU"
-        elif passed_over:
-            reason = f"Integrated GPUs ({passed_over}) are not used by default"
+        elif at.gpus and not any(gpu.offloads for gpu in at.gpus):
+            reason = f"Integrated GPUs ({names}) are not used by default"
         elif at.gpus:
-            reason = f"{at.engine} has no library for {', '.join(gpu.name or gpu.vendor for gpu in at.gpus)}"
+            reason = f"{at.engine} has no library for {names}"
         yield Recommendation("num_gpu", 0, "hardware", f"{reason}: CPU only, and nothing has to be hidden.")
     elif wanted == 0:
         names = ", ".join(GPU_VISIBILITY)
@@ -543,7 +560,7 @@ def _gpu(at: Situation) -> Iterator[Recommendation]:
 
 
 def _hiding(at: Situation) -> list[str]:
-    """The variables without any of which the server would compute on a GPU."""
+    """The variables without which the server would compute on a GPU."""
     given = at.intent.environment
 
     def offloads(without: Collection[str]) -> bool:
@@ -551,7 +568,11 @@ def _hiding(at: Situation) -> list[str]:
         return any(gpu.offloads for gpu in visible_gpus(at.gpus, left, at.engine))
 
     names = [name for name in GPU_SELECTION if name in given]
-    return [name for name in names if offloads({name})] or (names if offloads(names) else [])
+    alone = [name for name in names if offloads({name})]
+    if alone or not offloads(names):
+        return alone
+    # Several together: those that matter.
+    return [name for name in names if not offloads(set(names) - {name})]
 
 
 def _timeouts(at: Situation) -> Iterator[Recommendation]:
@@ -618,8 +639,6 @@ def _limits(at: Situation) -> Iterator[Recommendation]:
         return
     reason = f"{at.hardware.usable_memory_mb} MiB without the reserve of {budget.reserve} MiB for everything else."
     most = min(at.keep("MemoryMax", budget.main + budget.reserve // 2), at.hardware.usable_memory_mb)
-    if "MemoryHigh" in at.hardware.unit_limits and at.hardware.memory_limit_mb:
-        most = at.hardware.usable_memory_mb  # below the operator's own limit, that one would never act
     # What the operator's own files of the unit set stays.
     if "MemoryHigh" not in at.hardware.unit_limits:
         yield Recommendation("memory_high_mb", budget.main, BUDGET, f"The budget: {reason}", directive="MemoryHigh")
@@ -685,10 +704,11 @@ def _check_gpu(at: Situation) -> Iterator[str]:
         if wanted == 0 and at.intent.environment.get(name, NO_DEVICE) != NO_DEVICE:
             yield f"num_gpu is 0, but {name} is set to {at.intent.environment[name]!r}: the GPU may still be used."
     for gpu in at.hardware.gpus if wanted != 0 else ():
-        if gpu.offloads and gpu.memory_mb is None:
+        if gpu.offloads and gpu.memory_mb is None and not gpu.integrated:
+            tool = {"nvidia": " Install nvidia-smi.", "amd": " Install rocm-smi."}.get(gpu.vendor, "")
             yield (
-                f"How much memory the GPU {gpu.name or gpu.vendor} has could not be read: nothing is planned there. "
-                "Install its vendor's tool (nvidia-smi, rocm-smi)."
+                f"How much memory the GPU {gpu.name or gpu.vendor} has could not be read: nothing is planned there."
+                f"{tool}"
             )
 
 
@@ -703,12 +723,7 @@ def _check_memory(at: Situation) -> Iterator[str]:
         f"the budget is {plan.budget.main} MiB ({host.usable_memory_mb} MiB of memory without the reserve of "
         f"{plan.budget.reserve} MiB)"
     )
-    given = at.intent.environment
-    explicit = [
-        f"{name}={given[name]}"
-        for name in MEMORY_VARIABLES
-        if name in given and not (name == FLASH_ATTENTION and is_on(given[name]))
-    ]
+    explicit = [f"{name}={value}" for name, value in _taking_memory(at.intent).items()]
     own = [*explicit, *(["the engine's own settings"] if at.intent.profile == OFF else [])]
     if own and (at.computed.fits or at.intent.profile == OFF):
         yield (
@@ -785,6 +800,8 @@ MEMORY_VARIABLES = (
     CHECKPOINTS,
     GPU_OVERHEAD,
 )
+# Those of them that decide nothing that a plan could choose.
+UNPLANNED = (FLASH_ATTENTION, CHECKPOINTS, GPU_OVERHEAD)
 
 
 CHECKS: tuple[Callable[[Situation], Iterator[str]], ...] = (

@@ -58,6 +58,16 @@ def service_pids(files: Files, unit: str) -> list[str]:
     return []
 
 
+def outermost_limit(files: Files) -> int | None:
+    """The memory limit of the outermost group that is visible here: a container's own, where this is one. Bytes."""
+    for place in ancestors(files, "1", "memory")[-1:]:
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            limit = files.integer(f"{place}/{name}")
+            if limit is not None:
+                return limit
+    return None
+
+
 def group_cpus(files: Files, below: str) -> frozenset[int]:
     """The CPUs of a group's cpuset, or of the innermost group above it that has one. Empty: unknown."""
     for place in ancestors(files, "1", "cpuset", below):

@@ -13,7 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.llmops.ollama.plugins.module_utils.engine import VISIBILITY, Engine, computes_on, visible
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import (
+    VISIBILITY,
+    Engine,
+    computes_on,
+    is_on,
+    visible,
+)
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 from ansible_collections.llmops.ollama.plugins.module_utils.words import boolean, number
 
@@ -74,19 +80,30 @@ PARTS = (
 )
 
 
+GPU_KEYS = ("vendor", "name", "memory_mb", "integrated")
+
+
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU, or one MIG instance of a partitioned one. An integrated GPU lives in main memory."""
+    """One GPU, or one MIG instance of a partitioned one. An integrated GPU lives in main memory.
+
+    ``enabled`` is no fact of the host: the server's variables let it use an integrated GPU.
+    """
 
     vendor: str  # nvidia, amd, intel
     name: str = ""
     memory_mb: int | None = None
     integrated: bool = False
+    enabled: bool = False
 
     @property
     def offloads(self) -> bool:
-        """Whether Ollama puts models on it by itself: it passes over integrated GPUs, except NVIDIA's."""
-        return self.vendor == "nvidia" or not self.integrated
+        """Whether Ollama puts models on it: by itself it passes over integrated GPUs, except NVIDIA's."""
+        return self.vendor == "nvidia" or self.enabled or not self.integrated
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for Ansible."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name in GPU_KEYS}
 
     @property
     def is_expected(self) -> bool:
@@ -102,7 +119,8 @@ def visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str], engine: En
             theirs = [gpu for gpu in found if gpu.vendor == vendor]
             left = [theirs[index] for index in visible(value, len(theirs))]
             found = [*(gpu for gpu in found if gpu.vendor != vendor), *left]
-    return tuple(found)
+    integrated = is_on(environment.get("OLLAMA_IGPU_ENABLE", "0"))
+    return tuple(dataclasses.replace(gpu, enabled=integrated and gpu.integrated) for gpu in found)
 
 
 @dataclass(frozen=True)
@@ -153,7 +171,7 @@ class Hardware:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for Ansible."""
         lists = {
-            "gpus": [dataclasses.asdict(gpu) for gpu in self.gpus],
+            "gpus": [gpu.to_dict() for gpu in self.gpus],
             "cpu_features": list(self.cpu_features),
             "unit_limits": list(self.unit_limits),
         }
@@ -220,20 +238,22 @@ def _gpus(value: Any) -> tuple[Gpu, ...]:
 
 def _gpu(index: int, entry: Any) -> Gpu:
     where = f"hardware: gpus[{index}]"
-    known: list[str] = [field.name for field in dataclasses.fields(Gpu)]
-    if not isinstance(entry, Mapping) or not set(entry) <= set(known):
+    if not isinstance(entry, Mapping) or not set(entry) <= set(GPU_KEYS):
         raise InvalidInput(
-            f"{where} is {entry!r}.", f"It must be a mapping with the keys {', '.join(known)}.", key="gpus"
+            f"{where} is {entry!r}.", f"It must be a mapping with the keys {', '.join(GPU_KEYS)}.", key="gpus"
         )
     vendors = ("nvidia", "amd", "intel")
     if entry.get("vendor") not in vendors:
         raise InvalidInput(
             f"{where}: vendor is {entry.get('vendor')!r}.", f"It must be one of {', '.join(vendors)}.", key="gpus"
         )
-    memory, integrated = entry.get("memory_mb"), entry.get("integrated")
+    memory, given = entry.get("memory_mb"), entry.get("integrated")
+    integrated = False if given is None else boolean(given, f"{where}: integrated")
+    # Of main memory an integrated one may have next to nothing set apart; a card's smaller number is gigabytes.
+    allowed = (1 if integrated else MIN_MEMORY_MB, MAX_MEMORY_MB)
     return Gpu(
         vendor=entry["vendor"],
         name=str(entry.get("name", "")),
-        memory_mb=None if memory is None else int(number(memory, (1, MAX_MEMORY_MB), f"{where}: memory_mb")),
-        integrated=False if integrated is None else boolean(integrated, f"{where}: integrated"),
+        memory_mb=None if memory is None else int(number(memory, allowed, f"{where}: memory_mb")),
+        integrated=integrated,
     )

@@ -29,6 +29,11 @@ NVIDIA_QUERY = ("nvidia-smi", "--format=csv,noheader,nounits", "--query-gpu=name
 # Drivers before 450 do not know the MIG field and refuse the whole query.
 NVIDIA_OLD_QUERY = ("nvidia-smi", "--format=csv,noheader,nounits", "--query-gpu=name,memory.total")
 NVIDIA_LIST = ("nvidia-smi", "-L")
+# WSL has its tool and its device elsewhere.
+WSL_TOOLS = "/usr/lib/wsl/lib"
+WSL_NODE = "/dev/dxg"
+# What the tool says of memory that is none of the GPU's own.
+NO_MEMORY = ("[N/A]", "[Not Supported]")
 ROCM_QUERY = ("rocm-smi", "--showmeminfo", "vram", "--json")
 ROCM_TOTAL = "VRAM Total Memory (B)"
 
@@ -36,11 +41,13 @@ ROCM_TOTAL = "VRAM Total Memory (B)"
 # (discover/amd.go) tells it from a card by these proportions.
 APU_VRAM_MAX = 4 << 30
 APU_GTT_FACTOR = 4
+# Where Intel's integrated GPU always is, and no card can be.
+INTEL_INTEGRATED = "0000:00:02.0"
 
 
 def run_command(command: Sequence[str]) -> str | None:
     """Run a tool of the host, bounded in time."""
-    program = shutil.which(command[0])
+    program = shutil.which(command[0]) or shutil.which(command[0], path=WSL_TOOLS)
     if not program:
         return None
     try:
@@ -57,18 +64,18 @@ def read_gpus(files: Files, memory_mb: int, run: Run = run_command) -> tuple[Gpu
 
     A container sees its host's cards in /sys and /proc without being given them. Of GPUs that are partitioned (MIG),
     one process is given a single instance, and no whole GPU beside it: the first instance is all that is reported.
-    ``memory_mb`` is the main memory, which an integrated NVIDIA GPU (Jetson) shares.
+    ``memory_mb`` is the main memory, which an integrated NVIDIA GPU (Jetson, GB10) shares.
     """
     model = files.read("/proc/device-tree/model")
     compatible = files.read("/proc/device-tree/compatible").split("\0")
     if "Jetson" in model or any(each.startswith("nvidia,tegra") for each in compatible):
         return (Gpu(vendor="nvidia", name=model, memory_mb=memory_mb, integrated=True),)
-    return (*_nvidia(files, run), *_drm(files, run))
+    return (*_nvidia(files, memory_mb, run), *_drm(files, run))
 
 
-def _nvidia(files: Files, run: Run) -> list[Gpu]:
+def _nvidia(files: Files, memory_mb: int, run: Run) -> list[Gpu]:
     known = files.glob("/proc/driver/nvidia/gpus/*/information")
-    nodes = files.exists("/dev/nvidiactl") or bool(files.glob("/dev/nvidia[0-9]*"))
+    nodes = any(files.exists(path) for path in ("/dev/nvidiactl", WSL_NODE)) or bool(files.glob("/dev/nvidia[0-9]*"))
     # Outside of containers the driver makes its nodes when they are first needed.
     if not nodes and (not known or is_container(read_virtualization(files))):
         return []
@@ -80,7 +87,13 @@ def _nvidia(files: Files, run: Run) -> list[Gpu]:
     rows = [[field.strip() for field in line.split(",")] for line in table.splitlines() if "," in line]
     partitioned = any("Enabled" in row[2:] for row in rows)
     instance = _first_instance(run(NVIDIA_LIST) or "") if partitioned else None
-    whole = [Gpu(vendor="nvidia", name=row[0], memory_mb=to_int(row[1])) for row in rows if "Enabled" not in row[2:]]
+    whole = [
+        Gpu("nvidia", row[0], memory_mb, integrated=True)
+        if row[1] in NO_MEMORY
+        else Gpu("nvidia", row[0], to_int(row[1]))
+        for row in rows
+        if "Enabled" not in row[2:]
+    ]
     return [instance] if instance else whole
 
 
@@ -118,17 +131,29 @@ def _drm(files: Files, run: Run) -> list[Gpu]:
                 )
             )
         elif vendor == "0x8086":
-            # i915 reports the memory of a card of its own; an integrated GPU has none.
-            memory = files.integer(f"{card}/lmem_total_bytes")
+            memory = _intel_memory(files, card)
             gpus.append(
                 Gpu(
                     vendor="intel",
                     name=f"Intel {files.read(f'{device}/device')}",
                     memory_mb=None if memory is None else memory // MIB,
-                    integrated=memory is None,
+                    integrated=memory is None and _slot(files, device) in ("", INTEL_INTEGRATED),
                 )
             )
     return gpus
+
+
+def _slot(files: Files, device: str) -> str:
+    """A device's address on the PCI bus; empty where it is not told."""
+    found = re.search(r"^PCI_SLOT_NAME=(.+)", files.read(f"{device}/uevent"), re.M)
+    return found[1].strip() if found else ""
+
+
+def _intel_memory(files: Files, card: str) -> int | None:
+    """Bytes of an Intel card's own memory. i915 tells them in some kernels only, xe for each of the card's parts."""
+    tiles = files.glob(f"{card}/device/tile*/physical_vram_size_bytes")
+    sizes = [files.integer(path) for path in tiles] or [files.integer(f"{card}/lmem_total_bytes")]
+    return sum(size or 0 for size in sizes) or None
 
 
 def _is_here(files: Files, device: str) -> bool:

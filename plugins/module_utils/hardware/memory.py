@@ -4,29 +4,62 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, to_int
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, cpu_list, to_int
+
+NODES = "/sys/devices/system/node"
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes. ``available`` is the kernel's estimate of what new processes can get without swapping."""
+    """Bytes. ``available`` is the kernel's estimate of what new processes can get without swapping.
+
+    ``reserved`` are huge pages that the administrator set aside: only programs that ask for such pages get them.
+    """
 
     total: int
     available: int
     swap: int
+    reserved: int = 0
 
 
 def read_memory(files: Files) -> Memory:
     """Read /proc/meminfo (its ``kB`` are 1024 bytes)."""
-    values = {}
-    for line in files.read("/proc/meminfo").splitlines():
-        name, _, value = line.partition(":")
-        values[name] = 1024 * (to_int(value.replace("kB", "").strip()) or 0)
+    values = _sizes(files.read("/proc/meminfo"))
     total = values.get("MemTotal", 0)
-    return Memory(total=total, available=values.get("MemAvailable", total), swap=values.get("SwapTotal", 0))
+    # Kernels before 4.19 have no sum over all sizes of pages.
+    pages = values.get("HugePages_Total", 0) // 1024 * values.get("Hugepagesize", 0)
+    return Memory(
+        total=total,
+        available=values.get("MemAvailable", total),
+        swap=values.get("SwapTotal", 0),
+        reserved=values.get("Hugetlb", pages),
+    )
+
+
+def node_memory(files: Files, pid: str, allowed: frozenset[int] | None = None) -> int | None:
+    """What the NUMA nodes have that a process may take memory of; None where these are all, or where it is unknown.
+
+    ``allowed`` are the nodes that the files of its unit leave it.
+    """
+    online = cpu_list(files.read(f"{NODES}/online"))
+    lines = (line.partition(":") for line in files.read(f"/proc/{pid}/status").splitlines())
+    listed = next((value for name, _, value in lines if name == "Mems_allowed_list"), "")
+    usable = (cpu_list(listed) & online) or online
+    usable = (usable & (allowed or usable)) or usable
+    if usable == online:
+        return None
+    texts = [re.sub(r"(?m)^Node \d+ +", "", files.read(f"{NODES}/node{node}/meminfo")) for node in usable]
+    return sum(_sizes(text).get("MemTotal", 0) for text in texts) or None
+
+
+def _sizes(text: str) -> dict[str, int]:
+    """Name to bytes of lines as in /proc/meminfo."""
+    pairs = (line.partition(":") for line in text.splitlines())
+    return {name: 1024 * (to_int(value.replace("kB", "").strip()) or 0) for name, _, value in pairs}
 
 
 def held(files: Files, pids: Iterable[str]) -> int:

@@ -15,6 +15,7 @@ with contextlib.suppress(ImportError):  # a bare host, which one may ask about b
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import (
     group_cpus,
+    outermost_limit,
     read_limits,
     service_pids,
 )
@@ -22,9 +23,17 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cpu import 
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import MIB, Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.gpu import Run, read_gpus, run_command
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.memory import Memory, held, read_memory
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.memory import (
+    Memory,
+    held,
+    node_memory,
+    read_memory,
+)
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import SERVICE, own_limits, slices
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.virtualization import read_virtualization
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.virtualization import (
+    is_container,
+    read_virtualization,
+)
 
 # Exists where systemd is the service manager: sd_booted(3).
 BOOTED = "/run/systemd/system"
@@ -50,21 +59,28 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
         raise OllamaError(
             "The size of memory cannot be read.", f"Check that {files.path('/proc/meminfo')} is readable."
         )
-    own = own_limits(files, memory.total)
+    own = own_limits(files, min(memory.total, outermost_limit(files) or memory.total))
     topology = read_topology(files)
     online = topology.online
-    usable = (allowed_cpus(files, pid) & online) or online
     below = "/".join(slices(own.slice)) if to_come else None
+    # What systemd starts gets its affinity anew, which need not be within that of systemd itself.
+    anew = (own.affinity or frozenset()) & online if to_come else frozenset()
+    usable = anew or (allowed_cpus(files, pid) & online) or online
     if below is not None:
         usable = (usable & group_cpus(files, below)) or usable
-    usable = (usable & (own.allowed or usable)) or usable
+    for cpus in (own.allowed, own.affinity):
+        usable = (usable & (cpus or usable)) or usable
     cpu_cores = (live and psutil.cpu_count(logical=True)) or len(online)
     physical = min((live and psutil.cpu_count(logical=False)) or topology.cores(online), cpu_cores)
     performance = min(topology.cores(topology.performance), physical)
     usable_cpus = min(len(usable), cpu_cores)
     usable_cores = min(topology.cores(usable), physical, usable_cpus)
     limits = read_limits(files, pid, without=SERVICE, below=below)
-    memory_limit = min(limit for limit in (limits.memory, own.memory, memory.total) if limit is not None)
+    virtualization = read_virtualization(files)
+    # A container may show its own memory beside its host's huge pages.
+    common = memory.total - (0 if is_container(virtualization) else memory.reserved)
+    nodes = node_memory(files, pid, own.nodes)
+    memory_limit = min(limit for limit in (limits.memory, own.memory, nodes, common) if limit is not None)
     quota = min(limit for limit in (limits.cpus, own.cpus, float(cpu_cores)) if limit is not None)
     available = min(memory.available, memory.total if limits.memory_free is None else limits.memory_free)
     most = min(memory.available, memory.total if limits.memory_most is None else limits.memory_most)
@@ -92,14 +108,14 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
         architecture=platform.machine() if root == "/" else "",
         cpu_model=topology.model,
         cpu_features=topology.features,
-        virtualization=read_virtualization(files),
+        virtualization=virtualization,
     )
 
 
 def _live_memory(files: Files) -> Memory:
     try:
-        memory = psutil.virtual_memory()
-        return Memory(total=memory.total, available=memory.available, swap=psutil.swap_memory().total)
+        memory, swap = psutil.virtual_memory(), psutil.swap_memory().total
+        return Memory(memory.total, memory.available, swap, read_memory(files).reserved)
     except (OSError, ValueError, LookupError, psutil.Error):  # /proc/meminfo is not there, or of another form
         return read_memory(files)
 

@@ -42,7 +42,7 @@ MANAGED = "# Managed by llmops.ollama"
 # Settings of systemd.resource-control(5), and those that say how much a process may have.
 _RESOURCES = re.compile(r"CPU|Memory|IO|Tasks|Allowed|Startup|Slice$|Nice$|Limit")
 _VARIABLE = re.compile(r"(?:^|\s)[\"']?([A-Za-z_]\w*)=")
-CPU_LISTS = ("AllowedCPUs", "CPUAffinity")
+LISTS = ("AllowedCPUs", "CPUAffinity", "AllowedMemoryNodes")
 _UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
 
 
@@ -50,32 +50,39 @@ _UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40,
 class OwnLimits:
     """What files of units limit: bytes, CPUs (1.5 = one and a half) and CPU numbers; None means no limit.
 
-    ``slice`` is where they put the service, below the limits of others. ``directives`` are the memory limits that they
-    set for the service itself.
+    ``allowed`` are CPUs and ``nodes`` NUMA nodes of control groups; ``affinity`` are CPUs that the service's process
+    is put on, whatever the service manager's own are. ``slice`` is where they put the service, below the limits of
+    others. ``directives`` are the memory limits that they set for the service itself.
     """
 
     memory: int | None = None
     cpus: float | None = None
     allowed: frozenset[int] | None = None
+    nodes: frozenset[int] | None = None
+    affinity: frozenset[int] | None = None
     slice: str = DEFAULT_SLICE
     directives: tuple[str, ...] = ()
 
     def within(self, other: OwnLimits) -> OwnLimits:
-        """The tighter of both for each kind, of which those CPUs are left that both allow."""
-        lists = [each.allowed for each in (self, other) if each.allowed]
+        """The tighter of both for each kind, of which those CPUs and nodes are left that both allow."""
         return replace(
             self,
             memory=min((each.memory for each in (self, other) if each.memory is not None), default=None),
             cpus=min((each.cpus for each in (self, other) if each.cpus is not None), default=None),
-            allowed=frozenset.intersection(*lists) if lists else None,
+            allowed=_both(self.allowed, other.allowed),
+            nodes=_both(self.nodes, other.nodes),
         )
+
+
+def _both(one: frozenset[int] | None, other: frozenset[int] | None) -> frozenset[int] | None:
+    return one & other if one and other else one or other
 
 
 def own_limits(files: Files, memory: int, unit: str = SERVICE) -> OwnLimits:
     """The tightest limits in the files of the unit and of its slices that the tuning did not write.
 
-    ``memory`` is the host's in bytes, of which a limit may be a percentage. systemd makes the group of a slice only
-    when something runs in it: before that its files are all there is.
+    ``memory`` is what systemd takes for the host's in bytes, of which a limit may be a percentage. It makes the group
+    of a slice only when something runs in it: before that its files are all there is.
     """
     own = _limits(files, memory, unit)
     for name in slices(own.slice):
@@ -103,14 +110,15 @@ def _limits(files: Files, memory: int, unit: str) -> OwnLimits:
                 quota = parse_quota(value)
             elif name == "Slice":
                 place = value
-            elif name in CPU_LISTS:
+            elif name in LISTS:
                 # Lists add up; an empty one takes back what was before.
                 lists[name] = lists.get(name, frozenset()) | cpu_list(value.replace(" ", ",")) if value else frozenset()
-    named = [cpus for cpus in lists.values() if cpus]
     return OwnLimits(
         memory=min((size for size in sizes.values() if size is not None), default=None),
         cpus=quota,
-        allowed=frozenset.intersection(*named) if named else None,
+        allowed=lists.get("AllowedCPUs") or None,
+        nodes=lists.get("AllowedMemoryNodes") or None,
+        affinity=lists.get("CPUAffinity") or None,
         slice=place or DEFAULT_SLICE,
         directives=tuple(sizes),
     )

@@ -250,6 +250,134 @@ def test_limits_of_a_slice_of_its_own_count_before_and_while_it_runs(tmp_path: P
     assert probe(str(tmp_path)) == before
 
 
+# A host with systemd on which the service does not run yet.
+PLAIN = {
+    "/proc/meminfo": "MemTotal: 67108864 kB\nMemAvailable: 60000000 kB\nSwapTotal: 0 kB",
+    "/proc/self/mountinfo": "34 24 0:30 / /sys/fs/cgroup rw,relatime - cgroup2 cgroup2 rw",
+    "/proc/1/cgroup": "0::/init.scope",
+    "/proc/1/status": "Cpus_allowed_list: 0-1\nMems_allowed_list: 0-1",
+    "/sys/devices/system/cpu/online": "0-15",
+    "/run/systemd/system/empty": "",
+    "/sys/devices/system/node/online": "0-1",
+    "/sys/devices/system/node/node0/meminfo": "Node 0 MemTotal:       25165824 kB\nNode 0 MemFree: 9 kB",
+    "/sys/devices/system/node/node1/meminfo": "Node 1 MemTotal:       41943040 kB\nNode 1 MemFree: 9 kB",
+}
+RUNNING = {
+    "/proc/77/cgroup": "0::/system.slice/ollama.service",
+    "/sys/fs/cgroup/system.slice/ollama.service/cgroup.procs": "77",
+}
+SITE = "/etc/systemd/system/ollama.service.d/10-site.conf"
+
+
+def probed(root: Path, *changes: dict[str, str]) -> Hardware:
+    for files in (PLAIN, *changes):
+        for path, text in files.items():
+            write(root, path, text)
+    return probe(str(root))
+
+
+@pytest.mark.parametrize(
+    ("settings", "cpus"),
+    [
+        ("", 2),
+        ("CPUAffinity=2-15", 14),
+        ("CPUAffinity=2-15\nAllowedCPUs=0-7", 6),
+        ("CPUAffinity=1 2", 2),
+        ("CPUAffinity=90", 2),
+    ],
+)
+def test_a_units_affinity_comes_in_the_place_of_the_service_managers(settings: str, cpus: int, tmp_path: Path) -> None:
+    assert probed(tmp_path, {SITE: f"[Service]\n{settings}\n"}).usable_cpus == cpus
+
+
+def test_a_units_affinity_while_it_runs_is_the_processes(tmp_path: Path) -> None:
+    site = {SITE: "[Service]\nCPUAffinity=2-15\n"}
+    before = probed(tmp_path, site)
+    status = {"/proc/77/status": "Cpus_allowed_list: 2-15\nMems_allowed_list: 0-1"}
+    assert probed(tmp_path, site, RUNNING, status).usable_cpus == before.usable_cpus == 14
+
+
+def test_a_share_of_memory_is_one_of_a_containers_own(tmp_path: Path) -> None:
+    container = {"/sys/fs/cgroup/memory.max": str(8 << 30), SITE: "[Service]\nMemoryMax=50%\n"}
+    assert probed(tmp_path, container).memory_limit_mb == 4096
+
+
+@pytest.mark.parametrize(
+    ("lines", "limit"),
+    [
+        ("Hugetlb: 50331648 kB", 16384),
+        ("HugePages_Total: 24576\nHugepagesize: 2048 kB", 16384),
+        ("HugePages_Total: 0\nHugepagesize: 2048 kB\nHugetlb: 0 kB", None),
+    ],
+)
+def test_huge_pages_that_are_set_aside_are_not_to_be_had(lines: str, limit: int | None, tmp_path: Path) -> None:
+    hardware = probed(tmp_path, {"/proc/meminfo": f"{PLAIN['/proc/meminfo']}\n{lines}"})
+    assert (hardware.memory_mb, hardware.memory_limit_mb) == (65536, limit)
+
+
+def test_a_container_that_shows_its_hosts_huge_pages(tmp_path: Path) -> None:
+    text = "MemTotal: 8388608 kB\nMemAvailable: 8000000 kB\nSwapTotal: 0 kB\nHugetlb: 50331648 kB"
+    hardware = probed(tmp_path, {"/proc/meminfo": text, "/run/systemd/container": "lxc"})
+    assert (hardware.memory_mb, hardware.memory_limit_mb) == (8192, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "limit"),
+    [
+        ({}, None),
+        ({"/proc/1/status": "Cpus_allowed_list: 0-15\nMems_allowed_list: 0"}, 24576),
+        ({SITE: "[Service]\nAllowedMemoryNodes=1\n"}, 40960),
+        ({"/etc/systemd/system/system.slice.d/a.conf": "[Slice]\nAllowedMemoryNodes=1\n"}, 40960),
+        ({**RUNNING, "/proc/77/status": "Cpus_allowed_list: 0-15\nMems_allowed_list: 1"}, 40960),
+        ({SITE: "[Service]\nAllowedMemoryNodes=7\n"}, None),
+    ],
+)
+def test_memory_of_nodes_that_the_service_may_not_use_does_not_count(
+    change: dict[str, str], limit: int | None, tmp_path: Path
+) -> None:
+    assert probed(tmp_path, change).memory_limit_mb == limit
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({"card0/device/uevent": "DRIVER=i915\nPCI_SLOT_NAME=0000:00:02.0"}, (None, True)),
+        ({}, (None, True)),
+        ({"card0/device/uevent": "DRIVER=i915\nPCI_SLOT_NAME=0000:03:00.0"}, (None, False)),
+        ({"card0/lmem_total_bytes": str(16 << 30)}, (16384, False)),
+        (
+            {
+                "card0/device/uevent": "DRIVER=xe\nPCI_SLOT_NAME=0000:03:00.0",
+                "card0/device/tile0/physical_vram_size_bytes": str(12 << 30),
+            },
+            (12288, False),
+        ),
+    ],
+)
+def test_intels_cards_and_integrated_gpus(
+    files: dict[str, str], found: tuple[int | None, bool], tmp_path: Path
+) -> None:
+    own = {f"/sys/class/drm/{path}": text for path, text in files.items()}
+    for path, text in {"/sys/class/drm/card0/device/vendor": "0x8086", "/dev/dri/renderD128": "", **own}.items():
+        write(tmp_path, path, text)
+    (intel,) = gpu.read_gpus(Files(str(tmp_path)), 32000, lambda command: None)
+    assert (intel.memory_mb, intel.integrated) == found
+
+
+def test_a_card_in_wsl(tmp_path: Path) -> None:
+    write(tmp_path, "/dev/dxg", "")
+    row = "NVIDIA GeForce RTX 4090, 24564, [N/A]\n"
+    assert gpu.read_gpus(Files(str(tmp_path)), 16000, lambda command: row) == (Gpu("nvidia", row[:23], 24564),)
+    assert gpu.read_gpus(Files(str(tmp_path)), 16000, lambda command: None) == ()
+
+
+@pytest.mark.parametrize("memory", ["[N/A]", "[Not Supported]"])
+def test_an_nvidia_gpu_without_memory_of_its_own(memory: str, tmp_path: Path) -> None:
+    write(tmp_path, "/dev/nvidia0", "")
+    (found,) = gpu.read_gpus(Files(str(tmp_path)), 122570, lambda command: f"NVIDIA GB10, {memory}, [N/A]\n")
+    assert found == Gpu("nvidia", "NVIDIA GB10", 122570, integrated=True)
+
+
 @pytest.mark.parametrize(
     ("files", "name"),
     [
@@ -429,7 +557,7 @@ def test_run_command(script: str, output: str | None, tmp_path: Path, monkeypatc
 
 
 def test_run_command_without_the_tool(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
     assert gpu.run_command(["nvidia-smi"]) is None
 
 

@@ -453,6 +453,18 @@ INTEL = {"vendor": "intel", "name": "Arc A770", "memory_mb": 16384}
         ([INTEL], {}, "0.24.0", "Ollama 0.24.0 has no library for Arc A770"),
         ([INTEL], {"CUDA_VISIBLE_DEVICES": "-1"}, "0.24.0", "Ollama 0.24.0 has no library for Arc A770"),
         ([{**INTEL, "integrated": True}], {}, "0.34.0", "Integrated GPUs (Arc A770) are not used by default"),
+        (
+            [{**INTEL, "integrated": True}],
+            {"GGML_VK_VISIBLE_DEVICES": "-1", "OLLAMA_LLM_LIBRARY": "cpu"},
+            "0.34.0",
+            "Integrated GPUs (Arc A770) are not used by default",
+        ),
+        (
+            [CARD],
+            {"CUDA_VISIBLE_DEVICES": "-1", "ROCR_VISIBLE_DEVICES": "0", "OLLAMA_LLM_LIBRARY": "cpu"},
+            "0.34.0",
+            "CUDA_VISIBLE_DEVICES and OLLAMA_LLM_LIBRARY leave no GPU",
+        ),
         ([], {"CUDA_VISIBLE_DEVICES": "0"}, "0.34.0", "There is no GPU"),
         ([], {}, "0.34.0", "There is no GPU"),
     ],
@@ -461,6 +473,45 @@ INTEL = {"vendor": "intel", "name": "Arc A770", "memory_mb": 16384}
 def test_why_no_gpu_is_used(gpus: list[dict[str, Any]], environment: dict[str, str], engine: str, words: str) -> None:
     tuning = plan(host(16, 64000, gpus=gpus), LLAMA_8B, environment=environment, engine_version=engine)
     assert by_key(tuning)["num_gpu"].reason.startswith(words)
+
+
+def test_an_integrated_gpu_that_the_user_enables() -> None:
+    """It is in main memory, and planned there."""
+    hardware = host(16, 64000, gpus=[{**INTEL, "memory_mb": None, "integrated": True}])
+    tuning = plan(hardware, LLAMA_8B, environment={"OLLAMA_IGPU_ENABLE": 1})
+    assert (by_key(tuning)["num_gpu"].value, tuning.gpu, tuning.memory.budget.gpu) == (-1, "some", 0)
+    assert tuning.warnings == ()
+    assert plan(hardware, LLAMA_8B, environment={"OLLAMA_IGPU_ENABLE": 0}).gpu == "none"
+
+
+@pytest.mark.parametrize("memory", range(20000, 64000, 4000))
+def test_what_does_not_go_onto_the_gpus_is_in_the_budget_with_the_margin(memory: int) -> None:
+    found = plan(host(16, memory, gpus=[CARD]), LLAMA_70B).memory
+    if found.fits:
+        peak = sum(planned.memory.peak for planned in found.models) / MIB
+        assert 1.05 * peak - found.budget.gpu <= found.planned_mb <= found.budget.main
+
+
+@pytest.mark.parametrize(
+    ("hardware", "shapes", "asked", "followed"),
+    [
+        (host(4, 8192), (LLAMA_8B, LLAMA_8B), {"OLLAMA_MAX_LOADED_MODELS": 2}, {"OLLAMA_MAX_LOADED_MODELS": 1}),
+        (host(8, 9000), (LLAMA_8B,), {"OLLAMA_FLASH_ATTENTION": 0, "OLLAMA_CONTEXT_LENGTH": 32768}, {}),
+    ],
+    ids=["models", "attention"],
+)
+def test_what_is_computed_instead_is_told_whole(
+    hardware: dict[str, Any], shapes: tuple[ModelShape, ...], asked: dict[str, Any], followed: dict[str, Any]
+) -> None:
+    tuning = plan(hardware, *shapes, environment=asked)
+    found = re.search(
+        r"As computed, (\d+) x (\d+) tokens(?:,| and) (\d+) MiB for prompts(.*) would fit", tuning.memory.advice
+    )
+    assert found is not None
+    slots, context, cache, more = found.groups()
+    told = {"OLLAMA_NUM_PARALLEL": slots, "OLLAMA_CONTEXT_LENGTH": context, "LLAMA_ARG_CACHE_RAM": cache, **followed}
+    assert plan(hardware, *shapes, environment=told).memory.fits
+    assert more == (" and 1 of the models in memory at a time" if followed else " without OLLAMA_FLASH_ATTENTION")
 
 
 def test_a_gpu_that_a_variable_brings_counts_also_without_the_users_other_settings() -> None:
@@ -625,6 +676,13 @@ class TestTolerance:
             assert not found.fits or again.planned_mb <= again.budget.main
             budgets.add(again.budget.main)
         assert budgets == {6850, 7168}
+
+    def test_an_old_budget_stays_where_a_new_one_would_not_help(self) -> None:
+        asked: dict[str, Any] = {"environment": {"OLLAMA_NUM_PARALLEL": 32}}
+        first = plan(host(4, 15700), LLAMA_8B, **asked)
+        assert not first.memory.fits
+        again = plan(host(4, 15690), LLAMA_8B, tuned=self.tuned(first), **asked)
+        assert again.directives == first.directives
 
     def test_much_less_memory_changes_the_budget(self) -> None:
         first = plan(self.HOST, LLAMA_70B)

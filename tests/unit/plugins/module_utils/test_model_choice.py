@@ -13,7 +13,12 @@ import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, NotFound
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB
-from ansible_collections.llmops.ollama.plugins.module_utils.model_choice import Choice, Host, choose
+from ansible_collections.llmops.ollama.plugins.module_utils.model_choice import (
+    Choice,
+    Host,
+    choose,
+    resolve,
+)
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition, definitions
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import SERVER, Candidate, Model
 from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import ModelShape
@@ -119,6 +124,62 @@ def test_where_none_fits_in_full_the_one_that_serves_most_is_taken() -> None:
         (choice,) = choices.values()
         assert choice.base.tag.endswith("q8_0"), memory
         assert "does with 2 x 4096 tokens and 1 of 2 models in memory at a time" in choice.reason
+
+
+def test_a_candidate_that_stays_on_the_gpus_comes_before_one_that_does_not() -> None:
+    card = {"vendor": "nvidia", "memory_mb": 12282}
+    hardware = Hardware.describe({"cpu_cores": 16, "memory_mb": 65536, "gpus": [card]})
+    at = Host.of(hardware, Policy.load(), Intent.make(engine_version="0.34.0"), None, 1)
+    choices, _warnings = decide(at)
+    (choice,) = choices.values()
+    assert choice.base.tag.endswith("q4_K_M"), "with all slots"
+    assert "llama3:8b-fp16 is too large for the 11054 MiB of the GPUs" in choice.reason
+    choices, _warnings = decide(at, {"name": "llama3:8b", "candidates": ["fp16"]})
+    (choice,) = choices.values()
+    assert "; a part of it runs on the CPU; about" not in choice.reason
+    assert choice.reason.startswith("F16 is the first of 1 that fits")
+    assert "; a part of it runs on the CPU" in choice.reason
+    assert "Before it" not in choice.reason
+
+
+class Shelf:
+    """A lookup that knows the candidates, and what is made of a model that was pulled."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def candidates(self, definition: Definition) -> list[Candidate]:
+        return candidates(definition)
+
+    def models(self, definitions: Sequence[Definition]) -> tuple[Model, ...]:
+        raise AssertionError(f"{definitions} cannot be looked up yet")
+
+
+def test_what_is_made_of_a_model_with_candidates_follows_its_choice() -> None:
+    declared = definitions(
+        [
+            {"name": "grandchild", "from": "child", "parameters": {"num_gpu": 0}},
+            {"name": "child", "from": "llama3:8b", "parameters": {"num_ctx": 14336}},
+            {**CHAT, "parameters": {"num_batch": 256}},
+        ]
+    )
+    found = resolve(declared, Shelf(), host(4, 8192, 3))  # type: ignore[arg-type]  # what of a lookup is needed
+    assert [(each.name, each.context, each.batch, each.gpu_layers) for each in found.models] == [
+        ("grandchild:latest", 14336, None, 0),
+        ("child:latest", 14336, None, None),
+        ("llama3:8b", None, None, None),
+    ]
+    (choice,) = found.choices
+    assert choice.base.tag.endswith("q4_0"), "with the context of the child, q4_K_M would not fit"
+    assert {each.blob for each in found.models} == {"sha256-q4_0-of-llama3"}
+    assert found.warnings == ()
+
+
+def test_weights_that_several_models_share_are_on_the_disk_once() -> None:
+    q4 = "sha256-q4_K_M-of-llama3"
+    others = [Model(name, shape("q4_K_M"), blob=q4, size=SIZES["q4_K_M"] * MIB) for name in ("one:1", "two:1")]
+    at = host(16, 65536, 3, free=6 * 10**9, missing=lambda model: model.size)
+    assert chosen(at, {"name": "llama3:8b", "candidates": ["q8_0", "q4_K_M"]}, others=others) == ["q4_K_M"]
 
 
 def test_candidates_are_for_the_gpus_that_the_user_leaves_the_server() -> None:

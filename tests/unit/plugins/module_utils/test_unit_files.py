@@ -76,7 +76,7 @@ def test_the_operators_own_memory_limit(tmp_path: Path, files: dict[str, str], l
         ("AllowedCPUs=0-3,8 10", None, {0, 1, 2, 3, 8, 10}),
         ("AllowedCPUs=0-3\nAllowedCPUs=6", None, {0, 1, 2, 3, 6}),
         ("AllowedCPUs=0-3\nAllowedCPUs=\nAllowedCPUs=6", None, {6}),
-        ("AllowedCPUs=0-3\nCPUAffinity=2-5", None, {2, 3}),
+        ("AllowedCPUs=0-3\nCPUAffinity=2-5", None, {0, 1, 2, 3}),
         ("AllowedCPUs=0-99999999", None, None),
         ("AllowedCPUs=²,1", None, {1}),
         ("# as agreed \\\nCPUQuota=50%", 0.5, None),
