@@ -76,9 +76,10 @@ class Client:
         """
         return self._object("POST", "/api/show", {"model": model, **({"verbose": True} if verbose else {})})
 
-    def embed(self, model: str, text: str) -> Json:
+    def embed(self, model: str, text: str, keep_alive: str | None = None) -> Json:
         """Have a text embedded: ``embeddings``, and ``load_duration`` in nanoseconds."""
-        return self._object("POST", "/api/embed", {"model": model, "input": text})
+        more = {"keep_alive": keep_alive} if keep_alive else {}
+        return self._object("POST", "/api/embed", {"model": model, "input": text, **more})
 
     def props(self) -> Json:
         """What a ``llama-server``, not Ollama, says of itself: ``total_slots``, ``default_generation_settings``."""

@@ -18,9 +18,8 @@ from typing import Callable
 from ansible_collections.llmops.ollama.plugins.module_utils import runner as processes
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import (
     GPU_NONE,
-    VARIABLES,
     Engine,
-    check_variable,
+    unusable,
     variable_problem,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, Unhealthy
@@ -29,10 +28,11 @@ from ansible_collections.llmops.ollama.plugins.module_utils.systemd import (
     Systemd,
     Unit,
     byte_limit,
+    environment_files,
     is_own_drop_in,
 )
 
-UNIT_PROPERTIES = ("FragmentPath", "DropInPaths", "ExecStart", "ControlGroup")
+UNIT_PROPERTIES = ("FragmentPath", "DropInPaths", "EnvironmentFiles", "ExecStart", "ControlGroup")
 # The kernel's files, in a control group of version 2, for limits of a unit.
 KERNEL_LIMITS = {
     "MemoryHigh": "memory.high",
@@ -195,13 +195,8 @@ def setting_problems(name: str, value: str, engine: Engine, others: Collection[s
     problem = variable_problem(name, engine, others)
     if problem:
         return [problem]
-    meant = value.strip().strip("\"'")  # as the server reads it
-    try:
-        if meant and name in VARIABLES:  # an empty one counts as not set
-            check_variable(name, meant)
-    except InvalidInput as error:
-        return [f"{name} is {value!r}, which the server silently replaces. {error.remedy}"]
-    return []
+    wrong = unusable(name, value, engine)
+    return [f"{name} is {value!r}: {wrong[0]}. {wrong[1]}"] if wrong else []
 
 
 def start_path(value: str) -> str:
@@ -211,9 +206,10 @@ def start_path(value: str) -> str:
 
 
 def unit_files(properties: Mapping[str, str], service: str) -> list[str]:
-    """A unit's own files."""
+    """A unit's own files, and those with variables that it names."""
     drop_ins = [path for path in properties.get("DropInPaths", "").split() if is_own_drop_in(path, service)]
-    return [path for path in (properties.get("FragmentPath", ""), *drop_ins) if path]
+    named = environment_files(properties.get("EnvironmentFiles", ""))
+    return [path for path in (properties.get("FragmentPath", ""), *drop_ins, *named) if path]
 
 
 def newer(files: list[str], moment: float) -> list[str]:

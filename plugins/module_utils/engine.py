@@ -24,6 +24,8 @@ PROMPT_CACHE = "LLAMA_ARG_CACHE_RAM"
 CHECKPOINTS = "LLAMA_ARG_CTX_CHECKPOINTS"
 GPU_OVERHEAD = "OLLAMA_GPU_OVERHEAD"
 
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
 # Models that OLLAMA_MAX_LOADED_MODELS=0 allows for each GPU, or in all on a host without one.
 DEFAULT_LOADED_MODELS = 3
 
@@ -86,6 +88,8 @@ _DURATION = (
     'seconds or a duration such as "30m" or "24h"',
 )
 _KV_TYPE = ("f16|q8_0|q4_0", "one of f16, q8_0, q4_0")
+# What llama-server takes as well, and nothing is planned for.
+RUNNER_KV_TYPES = ("f32", "bf16", "q4_1", "iq4_nl", "q5_0", "q5_1")
 _TEXT = (r".*", "text on one line")
 
 # Every variable that the server reads, with the form its value must have. A value of another form is not refused by the
@@ -203,6 +207,46 @@ def computes_on(vendor: str, environment: Mapping[str, str], engine: Engine) -> 
     vulkan = is_on(environment.get("OLLAMA_VULKAN") or ("1" if engine.runs_llama_server else "0"))
     libraries = [*GPU_LIBRARIES.get(vendor, ()), *(["vulkan"] if vulkan else [])]
     return any(asked.startswith(library) or not asked for library in libraries)
+
+
+def clean(value: str) -> str:
+    """A variable's value as the server reads it: without space and quotes around it."""
+    return value.strip().strip("\"'")
+
+
+def duration(text: str) -> float:
+    """Seconds of a keep-alive time; infinite where it is negative, the server's default (5 minutes) where invalid."""
+    text = clean(text)
+    sign = -1 if text.startswith("-") else 1
+    body = text.lstrip("+-")
+    if body.isdecimal():
+        total = float(body)
+    else:
+        parts = re.findall(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", body)
+        total = sum(float(number) * _UNITS[unit] for number, unit in parts) if parts else 300.0
+    return float("inf") if sign < 0 and total else total
+
+
+def unusable(name: str, value: str, engine: Engine) -> tuple[str, str] | None:
+    """What becomes of a value that a running server was given and that cannot be used, and what to give; else None.
+
+    The server reads its own variables leniently, and llama-server, which gets some of them, refuses to start.
+    """
+    of_runner = name.startswith("LLAMA_ARG_")
+    meant = value if of_runner else clean(value)
+    if name == KV_CACHE_TYPE:
+        meant = meant.lower()
+        if engine.runs_llama_server and meant in RUNNER_KV_TYPES:
+            return None
+    if not meant or name not in VARIABLES:  # an empty one counts as not set
+        return None
+    try:
+        check_variable(name, meant)
+    except InvalidInput as error:
+        if engine.runs_llama_server and (of_runner or name == KV_CACHE_TYPE):
+            return "llama-server refuses it, so that no model loads", error.remedy
+        return "the server silently replaces it by its default", error.remedy
+    return None
 
 
 def check_variable(name: str, value: str) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, Callable
 
 from ansible_collections.llmops.ollama.plugins.module_utils.client import NO_GENERATE, Client
 from ansible_collections.llmops.ollama.plugins.module_utils.effective import Checks, Host, Proof, Wanted
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import duration
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     NotFound,
     OllamaError,
@@ -28,7 +30,6 @@ LEVELS = ("live", "ready", "effective")
 PAUSE = 0.5
 
 # Where a model is unloaded after each answer, it must stay for as long as the checks look at it.
-UNLOADED_AT_ONCE = ("0", "0s", "0m", "0h")
 LONG_ENOUGH = "1m"
 
 Clock = Callable[[], float]
@@ -59,12 +60,16 @@ class Installed:
 
 @dataclass(frozen=True)
 class Health:
-    """What all checks found. ``version`` and ``models`` are empty where the server did not tell."""
+    """What all checks found. ``version`` and ``models`` are empty where the server did not tell.
+
+    ``began`` is when they were begun, in seconds since the epoch.
+    """
 
     level: str
     version: str
     models: tuple[Installed, ...]
     checks: tuple[Check, ...]
+    began: float = 0.0
 
     @property
     def healthy(self) -> bool:
@@ -111,6 +116,7 @@ class Examination:
     def run(self) -> Health:
         """Look once."""
         self._version, self._models = "", []
+        began = time.time()
         checks = [self._checked("api", self._api)]
         generated = False
         if checks[0].ok:  # without it the next ones could only say the same
@@ -131,7 +137,7 @@ class Examination:
                 model = Model(self._client, self._wanted, self._service, self._host, name, own)
                 checks += self._all(model.checks())
             checks += self._all(proof.of_memory())
-        return Health(self._level, self._version, tuple(self._models), tuple(checks))
+        return Health(self._level, self._version, tuple(self._models), tuple(checks), began)
 
     def _all(self, checks: Checks) -> list[Check]:
         return [self._checked(name, check) for name, check in checks]
@@ -174,8 +180,9 @@ class Examination:
         model = self._chosen()
         # No other option: one that differs from what clients send would make the server load the model anew.
         request: dict[str, Any] = {"model": model, "prompt": "Hello", "options": {"num_predict": 1}}
-        if self._level == "effective" and self._wanted.environment.get("OLLAMA_KEEP_ALIVE") in UNLOADED_AT_ONCE:
-            request["keep_alive"] = LONG_ENOUGH
+        keep_alive = LONG_ENOUGH if self._level == "effective" and self._unloads_at_once() else None
+        if keep_alive:
+            request["keep_alive"] = keep_alive
         try:
             done = any(event.get("done") for event in self._client.generate(request))
         except NotFound as error:
@@ -184,11 +191,19 @@ class Examination:
         except UnexpectedAnswer as error:
             if NO_GENERATE not in error.problem:
                 raise
-            self._client.embed(model, "Hello")
+            self._client.embed(model, "Hello", keep_alive)
             return f"{model} generates no text, and embedded one"
         if not done:
             raise Unhealthy(f"{model} ended its answer without saying that it is done.", "Look at the server's log.")
         return f"{model} generated a token"
+
+    def _unloads_at_once(self) -> bool:
+        """Whether the server keeps no model that it has answered with."""
+        value = self._wanted.environment.get("OLLAMA_KEEP_ALIVE")
+        if value is None:
+            with contextlib.suppress(OllamaError):  # what cannot be read is named by the checks that follow
+                value = read_environ(self._host.unit(self._service).main_pid, self._host.proc).get("OLLAMA_KEEP_ALIVE")
+        return value is not None and duration(value) == 0
 
     def _compare_environment(self) -> str:
         unit = self._host.unit(self._service)

@@ -7,6 +7,7 @@ Each method of ``Model`` is one check: it returns what it found, or raises an ``
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils import runner as pro
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client, Json
 from ansible_collections.llmops.ollama.plugins.module_utils.effective import Checks, Host, Wanted
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import GPU_ALL, GPU_SOME
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError, Unhealthy
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, NotFound, OllamaError, Unhealthy
 from ansible_collections.llmops.ollama.plugins.module_utils.load_log import LoadedParts, load_of
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
@@ -223,10 +224,19 @@ class Model:
         return self._show
 
     def _loaded(self) -> Json:
-        """The model's entry in ``/api/ps``."""
-        for entry in self._client.ps():
+        """The model's entry in ``/api/ps``.
+
+        One process runs all models of the same weights and options, under the name of the one that came first.
+        """
+        entries = self._client.ps()
+        for entry in entries:
             if same_model(str(entry.get("name", "")), self._name):
                 return entry
+        weights = set(processes.blobs_of(self._shown()))
+        for entry in entries:
+            with contextlib.suppress(NotFound):  # it was removed while it is loaded
+                if weights.intersection(processes.blobs_of(self._client.show(str(entry.get("name", ""))))):
+                    return entry
         raise Unhealthy(
             f"{self._name} was unloaded again at once.",
             "Raise OLLAMA_KEEP_ALIVE, or OLLAMA_MAX_LOADED_MODELS and memory where other models drive it out.",

@@ -105,7 +105,22 @@ def is_own_drop_in(path: str, service: str) -> bool:
     Not those for all services, which the distribution's updates rewrite, nor those of ``systemctl set-property``, which
     take effect at once.
     """
-    return f"/{service}.d/" in path and "system.control" not in path
+    template = re.sub(r"@.*(\.\w+)$", r"@\1", service)
+    return any(f"/{name}.d/" in path for name in (service, template)) and "system.control" not in path
+
+
+def parse_properties(text: str) -> dict[str, str]:
+    """Name to value of ``systemctl show``; what it shows in several lines has as many."""
+    values: dict[str, str] = {}
+    for name, equals, value in (line.partition("=") for line in text.splitlines()):
+        if equals:
+            values[name] = f"{values[name]}\n{value}" if name in values else value
+    return values
+
+
+def environment_files(text: str) -> list[str]:
+    """The paths of the property ``EnvironmentFiles``, in the order in which they are read."""
+    return [line.rpartition(" (ignore_errors=")[0] or line for line in text.splitlines() if line]
 
 
 def unit_name(name: str) -> str:
@@ -185,7 +200,7 @@ class Systemd:
     def properties(self, unit: str, names: Sequence[str]) -> dict[str, str]:
         """Properties of a unit in systemd's own form, name to value; those that it does not know are left out."""
         output = self._checked(["systemctl", "show", unit, f"--property={','.join(names)}"], QUERY_SECONDS).output
-        return dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+        return parse_properties(output)
 
     def log_between(self, unit: str, since: float, until: float) -> str:
         """All that a unit logged between two times (s since the epoch). Raises an ``OllamaError``."""

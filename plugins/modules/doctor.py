@@ -50,6 +50,11 @@ options:
     type: str
     choices: [none, some, all]
     default: all
+  requests_until:
+    description:
+      - A moment in seconds since the epoch by the host's clock, after which requests were not those of users but of a
+        check, for example RV(llmops.ollama.health#module:began). They do not count as use of a model.
+    type: float
   since_hours:
     description:
       - How far back the journal is read. Of what is logged for each request the newest 2000 lines count.
@@ -148,6 +153,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "lock": {"type": "dict", "default": {}},
     "models": {"type": "list", "elements": "raw"},
     "gpu": {"type": "str", "choices": list(GPU_CHOICES), "default": GPU_ALL},
+    "requests_until": {"type": "float"},
     "since_hours": {"type": "float", "default": 24.0},
     "observe_seconds": {"type": "float", "default": 1.0},
     "fail_on_findings": {"type": "bool", "default": False},
@@ -172,6 +178,7 @@ def execute(module: AnsibleModule) -> Result:
             lock=lock,
             models=models,
             gpu=given["gpu"],
+            until=given["requests_until"],
         )
     found = diagnose(seen)
     result: Result = {

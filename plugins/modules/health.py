@@ -156,6 +156,10 @@ checks:
   returned: always
   type: list
   elements: dict
+began:
+  description: When the checks were begun, in seconds since the epoch by the host's clock.
+  returned: always
+  type: float
 """
 
 from dataclasses import asdict

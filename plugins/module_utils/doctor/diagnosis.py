@@ -49,7 +49,7 @@ def checked(seen: Evidence, hours: float) -> list[str]:
         else "kernel log: nothing, or not readable",
         f"environment: {len(seen.environment)} variables of {process}, {len(seen.wanted)} wanted"
         if seen.environment is not None
-        else "environment: no process to read it from",
+        else f"environment: {f'that of {process} may not be read' if unit.main_pid else 'no process to read it from'}",
         f"unit files: {', '.join(file.path for file in seen.files) or 'none'}",
         f"API: {seen.api_problem}"
         if seen.api_problem
@@ -58,5 +58,5 @@ def checked(seen: Evidence, hours: float) -> list[str]:
         f"memory: {mib(seen.memory_free)} of {mib(seen.memory_limit)} left, service uses {mib(seen.service_rss)}",
         f"control groups: {', '.join(groups) or 'none readable'}",
         f"CPUs: load {seen.load_average:.1f}, {len(seen.processes)} other processes watched for {seen.seconds:g} s, "
-        f"model processes: {len(seen.runners)}, threads of each: {seen.threads or 'unknown'}",
+        f"model processes: {len(seen.runners)}, threads of each: {', '.join(map(str, seen.threads)) or 'unknown'}",
     ]

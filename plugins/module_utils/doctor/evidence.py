@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor import journal
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.journal import Line, Load
-from ansible_collections.llmops.ollama.plugins.module_utils.engine import GPU_ALL, Engine
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import GPU_ALL, Engine, clean
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import Drift
@@ -21,8 +20,6 @@ MIB = 1 << 20
 
 # Memory is short when less than this share of what may be used is left.
 SHORT_SHARE = 0.10
-
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True)
@@ -38,13 +35,14 @@ class Setting:
 class UnitFile:
     """A unit's file; ``changed`` in seconds since the epoch. ``main`` is the unit itself, the others are drop-ins.
 
-    ``unread`` is one that systemd does not know of yet.
+    ``unread`` is one that systemd does not know of yet, ``variables`` one that the unit takes variables from.
     """
 
     path: str
     changed: float
     main: bool = False
     unread: bool = False
+    variables: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,17 @@ class Runner:
             if word in names and value.isdecimal():
                 return int(value)
         return None
+
+    @property
+    def model(self) -> str:
+        """The file of the model in the store; empty where the command line does not name it."""
+        paths = (value for word, value in zip(self.command, self.command[1:]) if word == "--model")
+        return next(paths, "").rpartition("/")[2]
+
+    @property
+    def own_threads(self) -> int | None:
+        """Threads that the command line says, which come from num_thread of the model or of a request."""
+        return self.option("-t", "--threads")
 
 
 @dataclass(frozen=True)
@@ -116,7 +125,9 @@ class Evidence:
     ``api_problem`` is why the server did not answer. ``memory_free`` (bytes) is what is left below the tightest limit,
     ``memory_limit`` that limit. ``port_holder`` listens on the server's port and is not the service. ``gpu`` is how
     much of each model should be on GPUs, where there are any; ``gpu_layers`` what models were declared with.
-    ``unread`` are models that the server has and cannot tell about, with what it says.
+    ``unread`` are models that the server has and cannot tell about, with what it says. ``taken_back`` has the file in
+    which an empty assignment takes a variable back that another file sets. What was asked after ``until`` (s since the
+    epoch) was asked in order to see whether the server answers.
     """
 
     unit: Unit
@@ -149,6 +160,8 @@ class Evidence:
     drifted: tuple[Drift, ...] = ()
     pinned: int = 0  # models in the lock
     unread: Mapping[str, str] = field(default_factory=dict)
+    taken_back: Mapping[str, str] = field(default_factory=dict)
+    until: float = float("inf")
 
     @property
     def engine(self) -> Engine:
@@ -180,37 +193,21 @@ class Evidence:
         return int(value) if value.isdecimal() and int(value) > 0 else 1
 
     @property
-    def threads(self) -> int | None:
-        """Threads of a model's runner: from its command line, its environment, or what it logged."""
+    def threads(self) -> list[int]:
+        """Threads of the models' runners: from the command line, the environment, or what was logged."""
+        logged = {load.model: load.threads for load in self.loads if load.threads}
+        found = []
         for runner in self.runners:
-            told = runner.option("-t", "--threads")
-            from_environment = runner.environment.get("LLAMA_ARG_THREADS", "")
-            if told or (self.engine.runs_llama_server and from_environment.isdecimal()):
-                return told or int(from_environment)
-        return next((load.threads for load in reversed(self.loads) if load.threads), None)
+            given = runner.environment.get("LLAMA_ARG_THREADS", "")
+            inherited = int(given) if self.engine.runs_llama_server and given.isdecimal() else None
+            threads = runner.own_threads or inherited or logged.get(runner.model)
+            found += [threads] if threads else []
+        return found or list(logged.values())[-1:]
 
     @property
     def memory_short(self) -> bool:
         """Whether hardly any memory is left."""
         return self.memory_limit > 0 and self.memory_free < SHORT_SHARE * self.memory_limit
-
-
-def clean(value: str) -> str:
-    """A variable's value as the server reads it: without space and quotes around it."""
-    return value.strip().strip("\"'")
-
-
-def duration(text: str) -> float:
-    """Seconds of a keep-alive time; infinite where it is negative, the server's default (5 minutes) where invalid."""
-    text = clean(text)
-    sign = -1 if text.startswith("-") else 1
-    body = text.lstrip("+-")
-    if body.isdecimal():
-        total = float(body)
-    else:
-        parts = re.findall(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", body)
-        total = sum(float(number) * _UNITS[unit] for number, unit in parts) if parts else 300.0
-    return float("inf") if sign < 0 and total else total
 
 
 def mib(size: float) -> str:

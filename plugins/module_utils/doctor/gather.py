@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Callable
 from urllib.parse import urlsplit
@@ -39,6 +40,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.systemd import (
     Run,
     Systemd,
     Unit,
+    environment_files,
+    parse_properties,
     run_command,
 )
 
@@ -79,12 +82,13 @@ class Looker:
         lock: Lock | None = None,
         models: Sequence[Definition] | None = None,
         gpu: str = GPU_ALL,
+        until: float | None = None,
     ) -> Evidence:
         """Gather everything about one host; takes ``seconds``, and the time that a silent server is waited for."""
         files, now = Files(self.root), self.now()
         unit = Systemd(self.run).show(service)
         pid = str(unit.main_pid) if unit.main_pid else SELF
-        unit_files, settings = self._unit_files(files, service)
+        unit_files, settings, taken_back = self._unit_files(files, service)
         runners = _runners(files, unit.main_pid)
         pids = [unit.main_pid, *(runner.pid for runner in runners)] if unit.main_pid else []
 
@@ -107,7 +111,9 @@ class Looker:
             wanted=wanted,
             environment=self._environment(unit),
             settings=settings,
+            taken_back=taken_back,
             files=unit_files,
+            until=float("inf") if until is None else until,
             journal=self._service_journal(service, now - hours * 3600),
             kernel=tuple(
                 line
@@ -168,14 +174,16 @@ class Looker:
         others = self._journal([f"--unit={service}", f"--grep={NO_REQUEST}"], start, JOURNAL_LINES)
         return (*(line for line in others if line.time < newest[0].time), *newest)
 
-    def _unit_files(self, files: Files, service: str) -> tuple[tuple[UnitFile, ...], tuple[Setting, ...]]:
-        """The unit's files and what they set, in the order in which systemd reads them."""
-        command = ["systemctl", "show", service, "--property=FragmentPath,DropInPaths"]
+    def _unit_files(
+        self, files: Files, service: str
+    ) -> tuple[tuple[UnitFile, ...], tuple[Setting, ...], dict[str, str]]:
+        """The unit's files, what they set in the order in which systemd reads them, and what one takes back."""
+        command = ["systemctl", "show", service, "--property=FragmentPath,DropInPaths,EnvironmentFiles"]
         try:
             output = self.run(command, QUERY_SECONDS).output
         except OllamaError:
-            return (), ()
-        values = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+            return (), (), {}
+        values = parse_properties(output)
         main = values.get("FragmentPath", "")
         known = values.get("DropInPaths", "").split()
         on_disk = [path for folder in DROP_INS for path in files.glob(f"{folder}/{service}.d/*.conf")]
@@ -183,35 +191,51 @@ class Looker:
         names = {path.rpartition("/")[2] for path in known}
         unread = [path for path in on_disk if path.rpartition("/")[2] not in names]
         found: list[UnitFile] = []
-        plain: list[Setting] = []
-        from_files: list[Setting] = []
+        settings: list[Setting] = []
+        taken_back: dict[str, str] = {}
         for path in [*([main] if main else []), *known, *unread]:
-            try:
-                changed = files.path(path).stat().st_mtime
-            except OSError:
+            changed = _changed(files, path)
+            if changed is None:
                 continue
             found.append(UnitFile(path, changed, path == main, path in unread))
-            if path not in unread:
-                plain, from_files = _settings(files, path, plain, from_files)
-        # systemd reads environment files last, whatever the order of the lines.
-        return tuple(found), (*plain, *from_files)
+            for setting in _settings(files, path) if path not in unread else ():
+                if setting:
+                    settings.append(setting)
+                    taken_back.pop(setting.name, None)
+                else:
+                    taken_back.update({each.name: path for each in settings})
+                    settings = []
+        # systemd reads these last, and names them as it reads them, without its specifiers.
+        for pattern in environment_files(values.get("EnvironmentFiles", "")):
+            for path in files.glob(pattern):
+                found.append(UnitFile(path, _changed(files, path) or 0.0, variables=True))
+                settings += _variables(files, path)
+        return tuple(found), tuple(settings), taken_back
 
 
-def _settings(
-    files: Files, path: str, plain: list[Setting], from_files: list[Setting]
-) -> tuple[list[Setting], list[Setting]]:
-    """Add what one file of the unit sets; an empty assignment takes back all before it."""
-    plain, from_files = list(plain), list(from_files)
+def _changed(files: Files, path: str) -> float | None:
+    try:
+        return files.path(path).stat().st_mtime
+    except OSError:
+        return None
+
+
+def _settings(files: Files, path: str) -> Iterator[Setting | None]:
+    """The variables that one file of the unit sets; None for an empty assignment, which takes back all before it."""
     for line in files.read(path).replace("\\\n", " ").splitlines():
         key, _, value = (part.strip() for part in line.partition("="))
         if key == "Environment":
-            plain = [*plain, *_assignments(path, value)] if value else []
-        elif key == "EnvironmentFile":
-            place = value.lstrip("-")
-            rows = [row.strip() for row in files.read(place).splitlines()] if place else []
-            read = [each for row in rows if row and row[0] not in "#;" for each in _assignments(place, row)]
-            from_files = [*from_files, *read] if value else []
-    return plain, from_files
+            yield from _assignments(path, value) if value else [None]
+
+
+def _variables(files: Files, path: str) -> Iterator[Setting]:
+    """What a file with variables sets: one in a line, as it is there but for quotes around it."""
+    for row in files.read(path).replace("\\\n", "").splitlines():
+        name, equals, value = row.strip().partition("=")
+        if equals and re.fullmatch(r"[A-Za-z_]\w*", name.strip()):
+            text = value.strip()
+            quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
+            yield Setting(path, name.strip(), text[1:-1] if quoted else text)
 
 
 def _assignments(path: str, text: str) -> list[Setting]:

@@ -99,9 +99,9 @@ def version(lines: Sequence[Line]) -> str:
     return found[1] if found else ""
 
 
-def last_request(lines: Sequence[Line]) -> float:
-    """When a request to a model last ended; 0 where none did."""
-    return next((line.time for line in reversed(lines) if _REQUEST.search(line.text)), 0.0)
+def last_request(lines: Sequence[Line], until: float = float("inf")) -> float:
+    """When a request to a model last ended, at ``until`` or before; 0 where none did."""
+    return next((line.time for line in reversed(lines) if line.time <= until and _REQUEST.search(line.text)), 0.0)
 
 
 def loads(lines: Sequence[Line]) -> tuple[Load, ...]:

@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor import journal
-from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import MIB, Evidence, Loaded, duration, mib
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import MIB, Evidence, Loaded, mib
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding import (
     MEMORY,
     PROBLEM,
@@ -17,6 +17,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding impor
     brief,
     times,
 )
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.journal import Line
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import duration
 
 # llama-server's own limit for its prompt cache, for each loaded model.
 DEFAULT_CACHE_MB = 8192
@@ -49,6 +51,8 @@ _KERNEL_KILL = re.compile(r"Killed process \d+ \((?:ollama|llama-)")
 _SIGNAL_KILL = re.compile(
     r'no longer running" sys=9 |code=killed, status=9/KILL|error="signal: killed"|terminated.*signal: killed'
 )
+_SLOW_STOP = re.compile(r"State '[\w-]+' timed out\. Killing\.|Killing process \d+ \(.+\) with signal SIGKILL")
+_STARTS = re.compile(r"Listening on \S+ \(version ")
 # All that 0.30 and newer say of a runner that ends during a request, until the next one comes: killed or crashed.
 _BROKE_OFF = re.compile(r'llama-server completion error" error=".*: EOF"')
 
@@ -76,13 +80,26 @@ def not_allocated(seen: Evidence) -> Iterator[Finding]:
         )
 
 
+def _killed_by_others(lines: Sequence[Line]) -> list[str]:
+    """What tells of signal 9, but for services that systemd killed since they took too long to stop."""
+    found: list[str] = []
+    by_systemd = False
+    for line in lines:
+        by_systemd = by_systemd or bool(_SLOW_STOP.search(line.text))
+        if _SIGNAL_KILL.search(line.text):
+            found += [] if by_systemd else [line.text]
+        elif _STARTS.search(line.text):
+            by_systemd = False
+    return found
+
+
 def killed(seen: Evidence) -> Iterator[Finding]:
     """The kernel killed the server or a runner for want of memory. One finding, with all that says so."""
     said = [line.text for line in seen.journal if _SYSTEMD_KILL.search(line.text)][-1:]
     said += [line.text for line in seen.kernel if _KERNEL_KILL.search(line.text)][-1:]
     if seen.unit.result == "oom-kill":
         said.append("systemctl show: Result=oom-kill")
-    by_signal = [line.text for line in seen.journal if _SIGNAL_KILL.search(line.text)]
+    by_signal = _killed_by_others(seen.journal)
     counted = f"{seen.after.memory_group}/: processes killed since the group was made: {seen.after.oom_kills}"
     own = seen.after.memory_group.endswith(f"/{seen.unit.name}")
     hints = said or by_signal[-1:] or _gone(seen)
@@ -171,7 +188,7 @@ def kept_for_nobody(seen: Evidence) -> Iterator[Finding]:
     keep = duration(seen.has.get("OLLAMA_KEEP_ALIVE", "5m"))
     if not seen.memory_short or not seen.loaded or keep <= IDLE_SECONDS:
         return
-    idle = seen.now - (journal.last_request(seen.journal) or seen.unit.started)
+    idle = seen.now - (journal.last_request(seen.journal, seen.until) or seen.unit.started)
     if idle > IDLE_SECONDS:
         yield Finding(
             MEMORY,

@@ -40,9 +40,15 @@ def unit_down(seen: Evidence) -> Iterator[Finding]:
         yield Finding(
             STOPPED,
             PROBLEM,
-            f"There is no usable unit {unit.name}.",
+            f"{unit.name} runs, and will not start again." if unit.running else f"There is no usable unit {unit.name}.",
             state,
-            "Install Ollama on this host: run site.yml.",
+            {
+                "masked": f"Take the mask off: systemctl unmask {unit.name}.",
+                "not-found": "Install Ollama on this host: run site.yml.",
+            }.get(
+                unit.load_state,
+                f"Correct the line that systemd-analyze verify {unit.name} names, then: systemctl daemon-reload.",
+            ),
         )
     elif unit.gone or not unit.running:
         last = next((line.text for line in reversed(seen.journal) if _ERROR.search(line.text)), "")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import Evidence, Setting, clean
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import Evidence, Setting
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding import (
     PROBLEM,
     SETTING,
@@ -15,8 +15,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding impor
     Finding,
     brief,
 )
-from ansible_collections.llmops.ollama.plugins.module_utils.engine import VARIABLES, check_variable, variable_problem
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import VARIABLES, unusable, variable_problem
 from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import LOCK_REMEDY
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import is_own_drop_in
 
@@ -26,6 +25,7 @@ CLOCK_SLACK = 1.0
 NOT_IN_A_FILE = (
     "No file of the unit sets it: restart the service; if it is there again, look at systemctl show-environment."
 )
+RESTART = "systemctl daemon-reload && systemctl restart"
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS")
 
 
@@ -40,8 +40,11 @@ def not_in_process(seen: Evidence) -> Iterator[Finding]:
         last = _last(seen, name)
         if last and last.value == has and _sets(seen, name, value):
             continue  # overridden() names the file
-        if last and last.value == value:
-            remedy = f"Restart it: systemctl daemon-reload && systemctl restart {seen.unit.name}."
+        if name in seen.taken_back and has is None:
+            remedy = f'Remove the line "Environment=" from it, then: {RESTART} {seen.unit.name}.'
+            where = f"; {seen.taken_back[name]} takes back all variables before it (Environment=)"
+        elif last and last.value == value:
+            remedy = f"Restart it: {RESTART} {seen.unit.name}."
             where = f"; {last.file} sets it, the process is older"
         else:
             remedy = "Run site.yml (playbooks/site.yml): it writes the values and restarts the service once."
@@ -97,22 +100,19 @@ def read_by_nobody(seen: Evidence) -> Iterator[Finding]:
             )
 
 
-def replaced_by_default(seen: Evidence) -> Iterator[Finding]:
-    """A value that the server cannot read and silently replaces."""
+def cannot_be_used(seen: Evidence) -> Iterator[Finding]:
+    """A value that the server silently replaces, or that stops its models from being loaded."""
     for name, value in sorted(seen.has.items()):
-        if name not in VARIABLES or not clean(value):
-            continue
-        try:
-            check_variable(name, clean(value))
-        except InvalidInput as error:
+        wrong = unusable(name, value, seen.engine)
+        if wrong:
             said = [line.text for line in seen.current if "invalid environment variable" in line.text]
             line = next((text for text in said if f"key={name} " in text), "")
             yield Finding(
                 SETTING,
                 PROBLEM,
-                f"The server cannot read {name}={value} and uses a default in its place.",
+                f"{name}={value} cannot be used: {wrong[0]}.",
                 brief(line) or f"process {seen.unit.main_pid}: {name}={value}",
-                error.remedy,
+                wrong[1],
             )
 
 
@@ -140,7 +140,7 @@ def needs_reload(seen: Evidence) -> Iterator[Finding]:
             f"The files of {seen.unit.name} were changed without telling systemd.",
             f"systemctl show: NeedDaemonReload={'yes' if seen.unit.need_daemon_reload else 'no'}"
             + (f"; not read yet: {unread}" if unread else ""),
-            f"Run systemctl daemon-reload && systemctl restart {seen.unit.name}.",
+            f"Run {RESTART} {seen.unit.name}.",
         )
 
 
@@ -152,7 +152,7 @@ def older_than_its_files(seen: Evidence) -> Iterator[Finding]:
         file
         for file in seen.files
         if not file.unread
-        and (file.main or is_own_drop_in(file.path, seen.unit.name))
+        and (file.main or file.variables or is_own_drop_in(file.path, seen.unit.name))
         and file.changed > seen.unit.started + CLOCK_SLACK
     ]
     if newer:
@@ -162,7 +162,7 @@ def older_than_its_files(seen: Evidence) -> Iterator[Finding]:
             WARNING,
             f"The server was started before {newest.path} was changed, so it does not know what that says.",
             f"process {seen.unit.main_pid} is {newest.changed - seen.unit.started:.0f} s older than {newest.path}",
-            f"Restart it: systemctl daemon-reload && systemctl restart {seen.unit.name}.",
+            f"Restart it: {RESTART} {seen.unit.name}.",
         )
 
 
@@ -181,13 +181,20 @@ def too_old_for_parallel(seen: Evidence) -> Iterator[Finding]:
 def fewer_slots(seen: Evidence) -> Iterator[Finding]:
     """A model that was loaded with fewer slots than the process was told to use; by its kind, or for no good reason."""
     last = {load.model: load for load in seen.loads if load.parallel}
-    for load in last.values():
-        if load.parallel < seen.parallel:
+    found = [(load.label, load.parallel, load.has_one_slot, load.line[-250:]) for load in last.values()]
+    # The log of a load may be older than what the journal still has.
+    for runner in seen.runners:
+        slots = runner.option("-np")
+        if slots and (runner.model not in last if runner.model else not last):
+            command = " ".join(runner.command)
+            found.append((runner.model[:19] or "A model", slots, "--embedding" in runner.command, command[-250:]))
+    for label, slots, has_one_slot, evidence in found:
+        if slots < seen.parallel:
             yield Finding(
                 SETTING,
-                WARNING if load.has_one_slot else PROBLEM,
-                f"{load.label} answers {load.parallel} at a time, though OLLAMA_NUM_PARALLEL is {seen.parallel}.",
-                brief(load.line[-250:]),
+                WARNING if has_one_slot else PROBLEM,
+                f"{label} answers {slots} at a time, though OLLAMA_NUM_PARALLEL is {seen.parallel}.",
+                brief(evidence),
                 "The server forces embedding models and some families (mllama, qwen3vl, qwen35, qwen3next, lfm2, "
                 "nemotron_h) to one at a time: put more hosts behind the gateway for it, or use another model.",
             )
@@ -205,7 +212,7 @@ DETECTORS = (
     overridden,
     not_in_process,
     read_by_nobody,
-    replaced_by_default,
+    cannot_be_used,
     drifted_from_lock,
     cannot_be_read,
     needs_reload,

@@ -71,19 +71,23 @@ def throttled(seen: Evidence) -> Iterator[Finding]:
 
 def too_many_threads(seen: Evidence) -> Iterator[Finding]:
     """More threads than CPUs wait for each other in every step of the calculation."""
-    if not seen.hardware or not seen.threads:
+    threads = max(seen.threads, default=0)
+    if not seen.hardware or not threads:
         return
     limit, cores = math.ceil(seen.hardware.cpus), seen.hardware.usable_cores
-    if seen.threads <= min(limit, cores):
+    if threads <= min(limit, cores):
         return
     quota = f", quota {_cpus(seen.hardware.cpu_quota)}" if seen.hardware.cpu_quota else ""
     how = seen.engine.threads_variable or "the model parameter num_thread"
+    remedy = f"Set {how} to {max(1, min(limit, cores))} and run site.yml."
+    if seen.engine.threads_variable and any(runner.own_threads == threads for runner in seen.runners):
+        remedy = f"Remove num_thread from the model's parameters and from the requests: it wins over {how}."
     yield Finding(
         SLOW,
-        PROBLEM if seen.threads > limit else WARNING,
-        f"The model runs with {seen.threads} threads on what is worth {_cpus(seen.hardware.cpus)}.",
-        f"threads {seen.threads}; usable CPUs {seen.hardware.usable_cpus}, physical cores {cores}{quota}",
-        f"Set {how} to {max(1, min(limit, cores))} and run site.yml.",
+        PROBLEM if threads > limit else WARNING,
+        f"The model runs with {threads} threads on what is worth {_cpus(seen.hardware.cpus)}.",
+        f"threads {threads}; usable CPUs {seen.hardware.usable_cpus}, physical cores {cores}{quota}",
+        remedy,
     )
 
 
@@ -91,7 +95,7 @@ def overloaded(seen: Evidence) -> Iterator[Finding]:
     """More is waiting for CPUs than there are, beyond the model's own threads."""
     if not seen.hardware:
         return
-    own = (seen.threads or 0) * len(seen.runners)
+    own = sum(seen.threads)
     if seen.load_average - own > LOAD_FOR_EACH_CPU * seen.hardware.cpu_cores:
         yield Finding(
             SLOW,

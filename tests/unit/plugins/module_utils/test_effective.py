@@ -72,6 +72,16 @@ def test_files_that_systemd_has_not_read(fake: FakeHost) -> None:
     )
 
 
+def test_a_process_older_than_a_file_with_its_variables(fake: FakeHost) -> None:
+    names = [fake.root / name for name in ("one.env", "two.env")]
+    fake.properties["EnvironmentFiles"] = "\nEnvironmentFiles=".join(f"{name} (ignore_errors=yes)" for name in names)
+    assert proof(fake).unit() == "process 77 is younger than the unit's 4 files", "they need not exist"
+    for name, seconds in zip(names, (1, -60)):
+        name.touch()
+        set_time(name, seconds)
+    assert f"{names[0]} was changed after process 77 started" in failure(proof(fake).unit)
+
+
 @pytest.mark.parametrize("name", [SERVICE, f"{SERVICE}.d/50-tuning.conf"])
 def test_a_process_older_than_its_files(fake: FakeHost, name: str) -> None:
     set_time(fake.root / name, 1)
@@ -230,9 +240,10 @@ def test_settings_that_the_server_reads(fake: FakeHost) -> None:
             "0.34.0",
             "OLLAMA_NUM_PARALLEL",
             "four",
-            "OLLAMA_NUM_PARALLEL is 'four', which the server silently replaces. It must be a whole number, 1 or more.",
+            "OLLAMA_NUM_PARALLEL is 'four': the server silently replaces it by its default. It must be a whole number",
         ),
         ("", "OLLAMA_FLASH_ATTENTION", "yes", "It must be true or false."),
+        ("0.34.0", "LLAMA_ARG_THREADS", "four", "llama-server refuses it, so that no model loads."),
         ("0.34.0", "OLLAMA_NUM_PARALLEL", "²", "It must be a whole number, 1 or more."),
         ("0.34.0", "LLAMA_ARG_CTX_SIZE", "4096", "has no effect: Ollama gives llama-server the same"),
     ],

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -286,15 +287,38 @@ def test_a_model_that_only_embeds(ollama: FakeOllama, client: Client) -> None:
 
 @pytest.mark.parametrize(
     ("level", "keep", "sent"),
-    [("effective", "0", "1m"), ("effective", "24h", None), ("effective", None, None), ("ready", "0", None)],
+    [
+        ("effective", "0", "1m"),
+        ("effective", "0ms", "1m"),
+        ("effective", "24h", None),
+        ("effective", None, None),
+        ("ready", "0", None),
+    ],
 )
+@pytest.mark.parametrize("of_process", [False, True])
+@pytest.mark.parametrize("embeds", [False, True])
 def test_a_model_stays_for_as_long_as_it_is_looked_at(
-    ollama: FakeOllama, client: Client, fake: FakeHost, level: str, keep: str | None, sent: str | None
+    ollama: FakeOllama,
+    client: Client,
+    fake: FakeHost,
+    level: str,
+    keep: str | None,
+    sent: str | None,
+    of_process: bool,
+    embeds: bool,
 ) -> None:
-    wanted = Wanted({"OLLAMA_KEEP_ALIVE": keep} if keep else {})
-    core.Examination(client, level, wanted=wanted, host=fake.host).run()
-    (body,) = [body for line, body in zip(ollama.log, ollama.bodies, strict=True) if line == "POST /api/generate"]
-    assert body.get("keep_alive") == sent
+    if embeds:
+        ollama.answers["POST /api/generate"] = Answer(400, {"error": '"a:1" does not support generate'})
+        ollama.answers["POST /api/embed"] = Answer(200, {"embeddings": [[0.5]]})
+    variables = {"OLLAMA_KEEP_ALIVE": keep} if keep else {}
+    own = "".join(f"{name}={value}\0" for name, value in variables.items()) if of_process else ""
+    (fake.proc / "77" / "environ").write_text(own)
+    wanted = Wanted({} if of_process else variables)
+    health = core.Examination(client, level, wanted=wanted, host=fake.host).run()
+    asked = zip(ollama.log, ollama.bodies, strict=True)
+    bodies = [body for line, body in asked if line in ("POST /api/generate", "POST /api/embed")]
+    assert [body.get("keep_alive") for body in bodies] == [sent] * (2 if embeds else 1)
+    assert abs(health.began - time.time()) < 60
 
 
 def test_without_root_each_check_says_what_is_needed(

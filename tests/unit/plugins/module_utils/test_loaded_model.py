@@ -37,6 +37,7 @@ class Machine(FakeServer):
         self.show["parameters"] = ""
         entry = {"size": 309 * MIB, "size_vram": 0, "context_length": 4096}
         self.ps: list[Json] = [{"name": "llama-gqa:latest", **entry}, {"name": "gemma3:270m", **entry}]
+        self.shows: dict[str, Json] = {}  # of other models
         self.props: Answer | None = Answer(200, {"total_slots": 2, "default_generation_settings": {"n_ctx": 4096}})
         self.fake.process(SERVER)
         self.runner_port = 0
@@ -64,7 +65,7 @@ class Machine(FakeServer):
 
     def answer(self, request: str, body: Json) -> Answer | Stream | None:
         if request == "POST /api/show":
-            return Answer(200, self.show)
+            return Answer(200, self.shows.get(str(body.get("model")), self.show))
         if request == "GET /api/ps":
             return Answer(200, {"models": self.ps})
         if request == "GET /props":
@@ -165,6 +166,15 @@ def test_a_model_that_is_unloaded_at_once(either: Machine) -> None:
     said = look(either, environment=ENVIRONMENT)
     assert list(said) == ["runner", "context"]
     assert said["runner"].startswith("FAILED gemma3:270m was unloaded again at once. Raise OLLAMA_KEEP_ALIVE")
+
+
+def test_a_model_that_runs_under_the_name_of_another(either: Machine) -> None:
+    """Of models of the same weights the server has one process, and lists the one that came first."""
+    said = look(either, name="assistant", environment=ENVIRONMENT)
+    assert "FAILED" not in said["runner"] + said["context"], said
+    either.ps = [{"name": "other:1"}]
+    either.shows = {"other:1": {**either.show, "modelfile": "FROM /m/blobs/sha256-" + "9" * 64}}
+    assert "was unloaded again at once" in look(either, name="assistant", environment=ENVIRONMENT)["context"]
 
 
 def test_a_server_that_is_not_the_services(either: Machine) -> None:

@@ -44,7 +44,15 @@ def test_a_finding_is_a_result(run_module: RunModule, looked: list[Any], check: 
         }
     ]
     assert "journal: 1 lines of the last 24 h" in result["checked"]
-    options = {"hours": 24.0, "seconds": 1.0, "predicted_mb": 900, "lock": {}, "models": None, "gpu": "all"}
+    options = {
+        "hours": 24.0,
+        "seconds": 1.0,
+        "predicted_mb": 900,
+        "lock": {},
+        "models": None,
+        "gpu": "all",
+        "until": None,
+    }
     assert looked == [("http://127.0.0.1:11434", "ollama.service", {"OLLAMA_NUM_PARALLEL": "2"}, options)]
 
 

@@ -98,6 +98,11 @@ ONE_SLOT = tuple(
 EMBEDS = tuple(replace(line, text=line.text.replace("-np 1 ", "-np 1 --embedding ")) for line in ONE_SLOT)
 BY_FAMILY = tuple(replace(line, text=line.text.replace("= gemma3", "= qwen3vl")) for line in ONE_SLOT)
 BY_SIGNAL = said('level=WARN msg="llama-server process no longer running" sys=9 string="signal: killed"')
+SLOW_STOP = said(
+    "ollama.service: State 'stop-sigterm' timed out. Killing.",
+    "ollama.service: Killing process 402 (ollama) with signal SIGKILL.",
+    "ollama.service: Main process exited, code=killed, status=9/KILL",
+)
 BROKE_OFF = said(
     'level=ERROR source=llama_server.go:1643 msg="llama-server completion error" '
     r'error="Post \"http://127.0.0.1:41771/completion\": EOF"'
@@ -116,6 +121,17 @@ CASES = [
         PROBLEM,
         ("LLAMA_ARG_CACHE_RAM=512", "process 402: LLAMA_ARG_CACHE_RAM is not set", TUNING, "restart ollama.service"),
         ({}, {"environment": None}),
+    ),
+    Case(
+        settings.not_in_process,
+        {
+            "environment": {"OLLAMA_NUM_PARALLEL": "2", "LLAMA_ARG_THREADS": "4"},
+            "settings": (),
+            "taken_back": {"LLAMA_ARG_CACHE_RAM": LOCAL},
+        },
+        SETTING,
+        PROBLEM,
+        (f"{LOCAL} takes back all variables before it (Environment=)", 'Remove the line "Environment=" from it'),
     ),
     Case(
         settings.not_in_process,
@@ -179,7 +195,7 @@ CASES = [
         ("OLLAMA_NUM_GPU is read by no current Ollama", "process 402: OLLAMA_NUM_GPU=0", "num_gpu"),
     ),
     Case(
-        settings.replaced_by_default,
+        settings.cannot_be_used,
         {"environment": has(OLLAMA_NUM_PARALLEL="four"), "journal": read("0.34.0-malformed.txt")},
         SETTING,
         PROBLEM,
@@ -188,11 +204,33 @@ CASES = [
         ({}, {"environment": has(OLLAMA_NUM_PARALLEL=' "4" ', OLLAMA_MAX_QUEUE="")}),
     ),
     Case(
-        settings.replaced_by_default,
+        settings.cannot_be_used,
         {"environment": has(OLLAMA_KEEP_ALIVE="90x")},
         SETTING,
         PROBLEM,
         ("process 402: OLLAMA_KEEP_ALIVE=90x", "a duration such as"),
+    ),
+    Case(
+        settings.cannot_be_used,
+        {"environment": has(LLAMA_ARG_THREADS='"2"')},
+        SETTING,
+        PROBLEM,
+        ("llama-server refuses it, so that no model loads", "a whole number"),
+    ),
+    Case(
+        settings.cannot_be_used,
+        {"environment": has(OLLAMA_KV_CACHE_TYPE="q8")},
+        SETTING,
+        PROBLEM,
+        ("llama-server refuses it", "one of f16, q8_0, q4_0"),
+        ({"environment": has(OLLAMA_KV_CACHE_TYPE="Q8_0")}, {"environment": has(OLLAMA_KV_CACHE_TYPE="q5_1")}),
+    ),
+    Case(
+        settings.cannot_be_used,
+        {"environment": has(OLLAMA_KV_CACHE_TYPE="q5_1"), "version": "0.24.0"},
+        SETTING,
+        PROBLEM,
+        ("the server silently replaces it by its default",),
     ),
     Case(
         settings.drifted_from_lock,
@@ -232,12 +270,20 @@ CASES = [
         WARNING,
         (LOCAL, "90 s older", "restart ollama.service"),
         (
+            {"files": (UnitFile("/etc/default/ollama", STARTED - 90, variables=True),)},
             {},
             {"files": (UnitFile(LOCAL, STARTED + 0.5),)},
             {"files": (UnitFile(LOCAL, STARTED + 90, unread=True),)},
             # What systemctl set-property writes takes effect at once.
             {"files": (UnitFile("/etc/systemd/system.control/ollama.service.d/50-MemoryMax.conf", STARTED + 90),)},
         ),
+    ),
+    Case(
+        settings.older_than_its_files,
+        {"files": (*HEALTHY.files, UnitFile("/etc/default/ollama", STARTED + 90, variables=True))},
+        SETTING,
+        WARNING,
+        ("before /etc/default/ollama was changed", "restart ollama.service"),
     ),
     Case(
         settings.too_old_for_parallel,
@@ -258,6 +304,21 @@ CASES = [
     # What the engine does with every such model is no fault of the host.
     Case(settings.fewer_slots, {"journal": EMBEDS}, SETTING, WARNING, ("answers 1 at a time", "embedding models")),
     Case(settings.fewer_slots, {"journal": BY_FAMILY}, SETTING, WARNING, ("answers 1 at a time", "qwen3vl")),
+    # Of a load that the journal no longer has the command line tells.
+    Case(
+        settings.fewer_slots,
+        {"runners": (Runner(450, ("llama-server", "--model", "/m/blobs/sha256-12", "-np", "1"), HAS),)},
+        SETTING,
+        PROBLEM,
+        ("sha256-12 answers 1 at a time, though OLLAMA_NUM_PARALLEL is 2", "--model /m/blobs/sha256-12"),
+    ),
+    Case(
+        settings.fewer_slots,
+        {"runners": (Runner(450, ("llama-server", "--embedding", "-np", "1"), HAS),)},
+        SETTING,
+        WARNING,
+        ("A model answers 1 at a time",),
+    ),
     Case(
         settings.fewer_slots,
         {"journal": read("0.24.0-reloads.txt"), "environment": has(OLLAMA_NUM_PARALLEL="4")},
@@ -300,6 +361,7 @@ CASES = [
         MEMORY,
         WARNING,
         ("signal: killed", "If nobody did it by hand"),
+        ({}, {"journal": SLOW_STOP}),
     ),
     # As a container shows it that shares one group with all its processes.
     Case(
@@ -372,6 +434,17 @@ CASES = [
         ),
     ),
     Case(
+        memory.kept_for_nobody,
+        {
+            **TIGHT,
+            "journal": said('[GIN] x | 200 | 1s | 127.0.0.1 | POST     "/api/chat"', time=STARTED + 3500),
+            "until": STARTED + 3490,
+        },
+        MEMORY,
+        WARNING,
+        ("gemma3:270m stays in memory",),
+    ),
+    Case(
         memory.several_models,
         {**TIGHT, "loaded": (*HEALTHY.loaded, *F16)},
         MEMORY,
@@ -434,11 +507,18 @@ CASES = [
     # Measured: a quota of one CPU on two cores, two threads: a third of the speed is lost.
     Case(
         speed.too_many_threads,
-        {"runners": (Runner(450, ("llama-server", "-t", "2"), HAS),), **hardware(cpu_quota=1.0)},
+        {"runners": (Runner(450, ("llama-server",), has(LLAMA_ARG_THREADS="2")),), **hardware(cpu_quota=1.0)},
         SLOW,
         PROBLEM,
         ("2 threads on what is worth 1 CPU.", "quota 1 CPU", "Set LLAMA_ARG_THREADS to 1"),
         ({}, {"runners": (), "environment": HAS}),
+    ),
+    Case(
+        speed.too_many_threads,
+        {"runners": (Runner(450, (), HAS), Runner(451, ("llama-server", "-t", "64"), HAS))},
+        SLOW,
+        PROBLEM,
+        ("64 threads on what is worth 8 CPUs", "Remove num_thread from the model's parameters and from the requests"),
     ),
     Case(
         speed.too_many_threads,
@@ -549,6 +629,20 @@ CASES = [
         PROBLEM,
         ("no usable unit", "LoadState=not-found", "site.yml"),
         ({}, {"unit": replace(RUNNING, active_state="reloading")}),
+    ),
+    Case(
+        running.unit_down,
+        {"unit": replace(RUNNING, load_state="masked")},
+        STOPPED,
+        PROBLEM,
+        ("ollama.service runs, and will not start again.", "systemctl unmask ollama.service"),
+    ),
+    Case(
+        running.unit_down,
+        {**DOWN, "unit": replace(RUNNING, load_state="bad-setting", active_state="inactive", main_pid=0)},
+        STOPPED,
+        PROBLEM,
+        ("no usable unit", "systemd-analyze verify ollama.service"),
     ),
     Case(
         running.unit_down,

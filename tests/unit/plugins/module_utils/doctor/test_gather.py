@@ -28,6 +28,7 @@ from doctor_evidence import FIXTURES, LOCAL, TUNING, UNIT
 from fake_http import Answer, FakeServer, Stream
 
 MIB = 1 << 20
+FILES = "--property=FragmentPath,DropInPaths,EnvironmentFiles"
 SHOW = """\
 Id=ollama.service
 LoadState=loaded
@@ -56,6 +57,7 @@ class FakeHost:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.show, self.journal, self.kernel = SHOW, "", ""
+        self.variables: tuple[str, ...] = ()  # files that the unit takes variables from
         self.commands: list[Sequence[str]] = []
         self.during: Callable[[], None] = lambda: None
         self.write("/proc/meminfo", "MemTotal: 16777216 kB\nMemAvailable: 12582912 kB\nSwapTotal: 0 kB\n")
@@ -77,8 +79,9 @@ class FakeHost:
 
     def run(self, command: Sequence[str], timeout: float) -> Completed:
         self.commands.append(command)
-        if "--property=FragmentPath,DropInPaths" in command:
-            return Completed(0, f"FragmentPath={UNIT}\nDropInPaths={TUNING}\n", "")
+        if FILES in command:
+            named = "".join(f"EnvironmentFiles={path} (ignore_errors=yes)\n" for path in self.variables)
+            return Completed(0, f"FragmentPath={UNIT}\nDropInPaths={TUNING}\n{named}", "")
         if command[0] == "systemctl":
             return Completed(0, self.show, "")
         text = self.kernel if "--dmesg" in command else self.journal
@@ -137,7 +140,7 @@ def test_what_the_server_and_its_processes_say(host: FakeHost, answering: FakeSe
     assert seen.environment == {"OLLAMA_NUM_PARALLEL": "2", "HOME": "/x"}
     (runner,) = seen.runners
     assert (runner.pid, runner.option("-np"), runner.environment) == (450, 2, {"LLAMA_ARG_THREADS": "4"})
-    assert seen.threads == 3  # the command line has the last word
+    assert seen.threads == [3]  # the command line has the last word
     assert (seen.service_rss, seen.service_swap) == (430 * MIB, 100 * MIB)
     assert (seen.load_average, seen.memory_limit, seen.memory_free) == (1.5, 16384 * MIB, 12288 * MIB)
     assert seen.port_holder == f"port {answering.url.rpartition(':')[2]}"
@@ -195,7 +198,9 @@ def test_unit_files_in_the_order_in_which_systemd_reads_them(host: FakeHost, ans
         '[Service]\nEnvironment="A=1 one" B=2 \\\n  C=3\n'
         "EnvironmentFile=-/etc/default/ollama\nEnvironmentFile=-/etc/none\n",
     )
-    host.write("/etc/default/ollama", '# no\n; no\nB="from file"\n')
+    host.write("/etc/default/ollama", '# no\n; no\nB="from file"\nexport C=9\nURLS=http://a, http://b\nP=50%%\n')
+    host.variables = ("/etc/default/ollama", "/etc/none", "/etc/llm.d/*.env")
+    host.write("/etc/llm.d/a.env", "D = 1 \\\n2")
     host.write(TUNING, "[Service]\nEnvironment=B=5%%\nEnvironment='open\n")
     host.write(LOCAL, "[Service]\nEnvironment=B=unread\n")
     seen = host.look(answering.url)
@@ -205,15 +210,21 @@ def test_unit_files_in_the_order_in_which_systemd_reads_them(host: FakeHost, ans
         Setting(UNIT, "C", "3"),
         Setting(TUNING, "B", "5%"),
         Setting("/etc/default/ollama", "B", "from file"),
+        Setting("/etc/default/ollama", "URLS", "http://a, http://b"),
+        Setting("/etc/default/ollama", "P", "50%%"),
+        Setting("/etc/llm.d/a.env", "D", "1 2"),
     )
-    assert [(file.path, file.main, file.unread) for file in seen.files] == [
+    assert [file.path for file in seen.files if file.variables] == ["/etc/default/ollama", "/etc/llm.d/a.env"]
+    assert seen.taken_back == {}
+    assert [(file.path, file.main, file.unread) for file in seen.files if not file.variables] == [
         (UNIT, True, False),
         (TUNING, False, False),
         (LOCAL, False, True),
     ]
     host.write(TUNING, "[Service]\nEnvironment=\nEnvironment=D=4\n")
-    answering.queue = [Answer(500)]
-    assert [each.name for each in host.look(answering.url).settings] == ["D", "B"]
+    answering.queue = [Answer(500), Answer(500)]
+    assert host.look(answering.url).taken_back == {"A": TUNING, "B": TUNING, "C": TUNING}
+    assert [each.name for each in host.look(answering.url).settings] == ["D", "B", "URLS", "P", "D"]
 
 
 def test_the_journals_are_bounded(host: FakeHost, answering: FakeServer) -> None:
@@ -299,7 +310,7 @@ def test_a_stopped_server_on_a_host_that_hides_things(host: FakeHost, closed_por
     run = host.run
 
     def fail(command: Sequence[str], timeout: float) -> Completed:
-        if command[0] == "journalctl" or "--property=FragmentPath,DropInPaths" in command:
+        if command[0] == "journalctl" or FILES in command:
             raise InvalidInput("it cannot be run")
         return run(command, timeout)
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor import journal
-from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import duration
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding import EVIDENCE_LENGTH, brief, times
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import duration
 from doctor_evidence import read
 
 
