@@ -127,6 +127,14 @@ def prefix(tensors: int, keys: int, version: int = 3) -> bytes:
             "elements, more than are believed",
         ),
         (header({"general.architecture": "llama", "general.alignment": 0}), "alignment is 0"),
+        (
+            header({"general.architecture": "llama", "split.count": 3, "split.no": 0}),
+            r"is one of 3 parts of a model\. Join them to one file",
+        ),
+        (
+            header({"general.architecture": "llama"}, [("t", (32, 2), 99)]),
+            "of type 99, which is not known here",
+        ),
     ],
 )
 def test_refuses_what_no_model_file_holds(data: bytes, message: str) -> None:

@@ -598,6 +598,8 @@ GOOD = {"cpu_cores": 8, "memory_mb": 32768}
         ({"gpus": [{"vendor": "nvidia", "vram": 8}]}, ["gpus[0]", "memory_mb"]),
         ({"gpus": [{"vendor": "3dfx"}]}, ["gpus[0]: vendor is '3dfx'", "nvidia, amd, intel"]),
         ({"gpus": [{"vendor": "amd", "memory_mb": -1}]}, ["gpus[0]: memory_mb is -1"]),
+        ({"gpus": [{"vendor": "nvidia", "memory_mb": 24}]}, ["gpus[0]: memory_mb is 24", "256"]),
+        ({"gpus": [{"vendor": "nvidia", "enabled": True}]}, ["gpus[0]", "memory_mb"]),
         ({"gpus": [{"vendor": "amd"}] * 65}, ["at most 64"]),
     ],
 )
