@@ -245,6 +245,8 @@ def unusable(name: str, value: str, engine: Engine) -> tuple[str, str] | None:
     except InvalidInput as error:
         if engine.runs_llama_server and (of_runner or name == KV_CACHE_TYPE):
             return "llama-server refuses it, so that no model loads", error.remedy
+        if VARIABLES[name] is _BOOLEAN:
+            return "the server takes it for true", error.remedy
         return "the server silently replaces it by its default", error.remedy
     return None
 

@@ -232,10 +232,10 @@ class Model:
         for entry in entries:
             if same_model(str(entry.get("name", "")), self._name):
                 return entry
-        weights = set(processes.blobs_of(self._shown()))
+        weights = processes.blobs_of(self._shown())[:1]  # what comes behind them, others may share
         for entry in entries:
             with contextlib.suppress(NotFound):  # it was removed while it is loaded
-                if weights.intersection(processes.blobs_of(self._client.show(str(entry.get("name", ""))))):
+                if weights and processes.blobs_of(self._client.show(str(entry.get("name", ""))))[:1] == weights:
                     return entry
         raise Unhealthy(
             f"{self._name} was unloaded again at once.",

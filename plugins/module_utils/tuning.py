@@ -567,12 +567,13 @@ def _hiding(at: Situation) -> list[str]:
         left = {name: value for name, value in given.items() if name not in without}
         return any(gpu.offloads for gpu in visible_gpus(at.gpus, left, at.engine))
 
-    names = [name for name in GPU_SELECTION if name in given]
-    alone = [name for name in names if offloads({name})]
-    if alone or not offloads(names):
-        return alone
-    # Several together: those that matter.
-    return [name for name in names if not offloads(set(names) - {name})]
+    needed = [name for name in GPU_SELECTION if name in given]
+    if not offloads(needed):
+        return []
+    for name in list(needed):
+        if offloads(set(needed) - {name}):
+            needed.remove(name)
+    return needed
 
 
 def _timeouts(at: Situation) -> Iterator[Recommendation]:

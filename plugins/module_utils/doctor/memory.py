@@ -19,6 +19,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding impor
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.journal import Line
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import duration
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import SERVICE
 
 # llama-server's own limit for its prompt cache, for each loaded model.
 DEFAULT_CACHE_MB = 8192
@@ -171,7 +172,7 @@ def less_than_predicted(seen: Evidence) -> Iterator[Finding]:
     """What is available, with what the service has already, is less than what its models will need."""
     if seen.predicted_mb is None or not seen.memory_limit:
         return
-    known = seen.hardware.memory_room_mb if seen.hardware else None
+    known = seen.hardware.memory_room_mb if seen.hardware and seen.unit.name == SERVICE else None
     room = (seen.memory_free + seen.service_rss) // MIB if known is None else known
     if room < seen.predicted_mb:
         yield Finding(

@@ -187,7 +187,8 @@ def fewer_slots(seen: Evidence) -> Iterator[Finding]:
         slots = runner.option("-np")
         if slots and (runner.model not in last if runner.model else not last):
             command = " ".join(runner.command)
-            found.append((runner.model[:19] or "A model", slots, "--embedding" in runner.command, command[-250:]))
+            # Of one slot only the log would tell whether the server gives the model no more.
+            found.append((runner.model[:19] or "A model", slots, slots == 1, command[-250:]))
     for label, slots, has_one_slot, evidence in found:
         if slots < seen.parallel:
             yield Finding(

@@ -95,7 +95,7 @@ def overloaded(seen: Evidence) -> Iterator[Finding]:
     """More is waiting for CPUs than there are, beyond the model's own threads."""
     if not seen.hardware:
         return
-    own = sum(seen.threads)
+    own = sum(seen.threads) if seen.runners else 0
     if seen.load_average - own > LOAD_FOR_EACH_CPU * seen.hardware.cpu_cores:
         yield Finding(
             SLOW,

@@ -41,8 +41,8 @@ ROCM_TOTAL = "VRAM Total Memory (B)"
 # (discover/amd.go) tells it from a card by these proportions.
 APU_VRAM_MAX = 4 << 30
 APU_GTT_FACTOR = 4
-# Where Intel's integrated GPU always is, and no card can be.
-INTEL_INTEGRATED = "0000:00:02.0"
+# Numbers of Intel's cards: DG1, Alchemist, Ponte Vecchio, Battlemage (Linux, include/drm/intel/pciids.h).
+INTEL_CARD = re.compile(r"0x(490|56[9a-c]|0bd|e2)")
 
 
 def run_command(command: Sequence[str]) -> str | None:
@@ -131,22 +131,16 @@ def _drm(files: Files, run: Run) -> list[Gpu]:
                 )
             )
         elif vendor == "0x8086":
-            memory = _intel_memory(files, card)
+            memory, number = _intel_memory(files, card), files.read(f"{device}/device")
             gpus.append(
                 Gpu(
                     vendor="intel",
-                    name=f"Intel {files.read(f'{device}/device')}",
+                    name=f"Intel {number}",
                     memory_mb=None if memory is None else memory // MIB,
-                    integrated=memory is None and _slot(files, device) in ("", INTEL_INTEGRATED),
+                    integrated=memory is None and not INTEL_CARD.match(number),
                 )
             )
     return gpus
-
-
-def _slot(files: Files, device: str) -> str:
-    """A device's address on the PCI bus; empty where it is not told."""
-    found = re.search(r"^PCI_SLOT_NAME=(.+)", files.read(f"{device}/uevent"), re.M)
-    return found[1].strip() if found else ""
 
 
 def _intel_memory(files: Files, card: str) -> int | None:

@@ -341,13 +341,13 @@ def test_memory_of_nodes_that_the_service_may_not_use_does_not_count(
 @pytest.mark.parametrize(
     ("files", "found"),
     [
-        ({"card0/device/uevent": "DRIVER=i915\nPCI_SLOT_NAME=0000:00:02.0"}, (None, True)),
+        ({"card0/device/device": "0x4680"}, (None, True)),
         ({}, (None, True)),
-        ({"card0/device/uevent": "DRIVER=i915\nPCI_SLOT_NAME=0000:03:00.0"}, (None, False)),
+        ({"card0/device/device": "0x56a0"}, (None, False)),
         ({"card0/lmem_total_bytes": str(16 << 30)}, (16384, False)),
         (
             {
-                "card0/device/uevent": "DRIVER=xe\nPCI_SLOT_NAME=0000:03:00.0",
+                "card0/device/device": "0xe20b",
                 "card0/device/tile0/physical_vram_size_bytes": str(12 << 30),
             },
             (12288, False),

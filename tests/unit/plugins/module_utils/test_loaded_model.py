@@ -175,6 +175,10 @@ def test_a_model_that_runs_under_the_name_of_another(either: Machine) -> None:
     either.ps = [{"name": "other:1"}]
     either.shows = {"other:1": {**either.show, "modelfile": "FROM /m/blobs/sha256-" + "9" * 64}}
     assert "was unloaded again at once" in look(either, name="assistant", environment=ENVIRONMENT)["context"]
+    # A projector may be shared by models of other weights.
+    ours = str(either.show["modelfile"]).rpartition("FROM ")[2]
+    either.shows["other:1"]["modelfile"] += f"\nFROM {ours}"
+    assert "was unloaded again at once" in look(either, name="assistant", environment=ENVIRONMENT)["context"]
 
 
 def test_a_server_that_is_not_the_services(either: Machine) -> None:

@@ -465,6 +465,12 @@ INTEL = {"vendor": "intel", "name": "Arc A770", "memory_mb": 16384}
             "0.34.0",
             "CUDA_VISIBLE_DEVICES and OLLAMA_LLM_LIBRARY leave no GPU",
         ),
+        (
+            [CARD, {**CARD, "vendor": "amd"}],
+            {"CUDA_VISIBLE_DEVICES": "-1", "ROCR_VISIBLE_DEVICES": "-1", "OLLAMA_LLM_LIBRARY": "cpu"},
+            "0.34.0",
+            "ROCR_VISIBLE_DEVICES and OLLAMA_LLM_LIBRARY leave no GPU",
+        ),
         ([], {"CUDA_VISIBLE_DEVICES": "0"}, "0.34.0", "There is no GPU"),
         ([], {}, "0.34.0", "There is no GPU"),
     ],

@@ -233,6 +233,13 @@ CASES = [
         ("the server silently replaces it by its default",),
     ),
     Case(
+        settings.cannot_be_used,
+        {"environment": has(OLLAMA_FLASH_ATTENTION="off")},
+        SETTING,
+        PROBLEM,
+        ("OLLAMA_FLASH_ATTENTION=off cannot be used: the server takes it for true.",),
+    ),
+    Case(
         settings.drifted_from_lock,
         {"pinned": 2, "drifted": (Drift("gemma3:270m", "a" * 64, "b" * 64),)},
         SETTING,
@@ -309,15 +316,15 @@ CASES = [
         settings.fewer_slots,
         {"runners": (Runner(450, ("llama-server", "--model", "/m/blobs/sha256-12", "-np", "1"), HAS),)},
         SETTING,
-        PROBLEM,
+        WARNING,
         ("sha256-12 answers 1 at a time, though OLLAMA_NUM_PARALLEL is 2", "--model /m/blobs/sha256-12"),
     ),
     Case(
         settings.fewer_slots,
-        {"runners": (Runner(450, ("llama-server", "--embedding", "-np", "1"), HAS),)},
+        {"runners": (Runner(450, ("llama-server", "-np", "2"), HAS),), "environment": has(OLLAMA_NUM_PARALLEL="4")},
         SETTING,
-        WARNING,
-        ("A model answers 1 at a time",),
+        PROBLEM,
+        ("A model answers 2 at a time",),
     ),
     Case(
         settings.fewer_slots,
@@ -542,6 +549,13 @@ CASES = [
         WARNING,
         ("load average 20.0", "8 CPUs", "4 threads of the model"),
         ({}, {"load_average": 15.0}),
+    ),
+    Case(
+        speed.overloaded,
+        {"load_average": 17.0, "runners": (), "journal": read("0.34.0-reloads.txt")},
+        SLOW,
+        WARNING,
+        ("0 threads of the model",),
     ),
     Case(
         speed.stolen,
