@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any, Callable, Dict  # noqa: UP035  # see below
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.llmops.ollama.plugins.module_utils.archive_finder import install
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
+
+install()
 
 # Not dict[…]: on Python 3.8 this file must still load, so that the preflight can say that it is too old.
 Result = Dict[str, Any]  # noqa: UP006  # the same

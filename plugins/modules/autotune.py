@@ -243,6 +243,7 @@ fact:
 
 from typing import Any
 
+from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune import report
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.bounds import MAX_PARALLEL
@@ -255,7 +256,6 @@ from ansible_collections.llmops.ollama.plugins.module_utils.autotune.survey impo
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.prompts import PROMPT_SETS
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
-from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import definitions
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy

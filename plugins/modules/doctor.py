@@ -129,13 +129,13 @@ checked:
 from dataclasses import asdict
 from typing import Any
 
+from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.diagnosis import checked, diagnose, healthy
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding import PROBLEM
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.gather import Looker
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import GPU_ALL, GPU_CHOICES
-from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, Unhealthy
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import definitions
 from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import parse

@@ -131,9 +131,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.llmops.ollama.plugins.module_utils.entry import Result, need, run
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils import gateway_servers, nginx, transaction
-from ansible_collections.llmops.ollama.plugins.module_utils.entry import Result, need, run
 from ansible_collections.llmops.ollama.plugins.module_utils.gateway_servers import Server
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import reporter
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Systemd

@@ -165,11 +165,11 @@ began:
 from dataclasses import asdict
 from typing import Any
 
+from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
 from ansible_collections.llmops.ollama.plugins.module_utils.effective import Wanted
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import GPU_CHOICES, GPU_NONE
-from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import Unhealthy
 from ansible_collections.llmops.ollama.plugins.module_utils.health import LEVELS, Examination, message, wait_for
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import definitions

@@ -149,9 +149,9 @@ running:
 from datetime import datetime, timezone
 from typing import Any
 
+from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
-from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.model_info import installed, running
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
 

@@ -84,9 +84,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.llmops.ollama.plugins.module_utils.entry import Result, run
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils import password_file
-from ansible_collections.llmops.ollama.plugins.module_utils.entry import Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 from ansible_collections.llmops.ollama.plugins.module_utils.transaction import Change, File, FileSet, read
 

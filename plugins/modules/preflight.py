@@ -113,8 +113,8 @@ problems:
 from dataclasses import asdict
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils.entry import Result, run
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.preflight import (
     look,

@@ -123,10 +123,10 @@ removed:
 import platform
 from typing import Any
 
+from ansible_collections.llmops.ollama.plugins.module_utils.entry import Result, run
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils.access import ACCESS_OPTIONS, access_to
 from ansible_collections.llmops.ollama.plugins.module_utils.download import Downloader
-from ansible_collections.llmops.ollama.plugins.module_utils.entry import Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import reporter
 from ansible_collections.llmops.ollama.plugins.module_utils.release import (
     RELEASES_URL,

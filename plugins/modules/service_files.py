@@ -194,9 +194,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.llmops.ollama.plugins.module_utils.entry import Result, run
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils import transaction
-from ansible_collections.llmops.ollama.plugins.module_utils.entry import Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Systemd, unit_name
 

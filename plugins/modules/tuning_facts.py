@@ -301,11 +301,11 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any, Callable
 
+from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils.access import ACCESS_OPTIONS, access_to
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.record import valid
 from ansible_collections.llmops.ollama.plugins.module_utils.bare_client import BareClient
-from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import service_pids
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import MIB, Hardware
