@@ -12,13 +12,6 @@ from urllib.parse import urlsplit
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 
-# The options of every module that talks to a mirror.
-ACCESS_OPTIONS: dict[str, Any] = {
-    "username": {"type": "str"},
-    "password": {"type": "str", "no_log": True},
-    "ca_path": {"type": "path"},
-}
-
 _PORTS = {"http": 80, "https": 443}
 
 

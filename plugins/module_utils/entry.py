@@ -24,6 +24,12 @@ SERVER_OPTIONS: dict[str, Any] = {
     "url": {"type": "str", "default": "http://127.0.0.1:11434"},
     "timeout": {"type": "float", "default": 30.0},
 }
+# The options of every module that talks to a mirror.
+ACCESS_OPTIONS: dict[str, Any] = {
+    "username": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+    "ca_path": {"type": "path"},
+}
 
 
 def run(

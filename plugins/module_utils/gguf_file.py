@@ -15,7 +15,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     InvalidInput,
     from_os_error,
 )
-from ansible_collections.llmops.ollama.plugins.module_utils.gguf import Header, read_header
+from ansible_collections.llmops.ollama.plugins.module_utils.gguf import Header
+from ansible_collections.llmops.ollama.plugins.module_utils.gguf_reader import read_header
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import Report, Transfer
 
 CHUNK_BYTES = 1 << 20

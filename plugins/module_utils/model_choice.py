@@ -31,8 +31,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import (
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy, Quantization
-from ansible_collections.llmops.ollama.plugins.module_utils.progress import size_text
 from ansible_collections.llmops.ollama.plugins.module_utils.tuning import AUTO, OFF, Intent, plan_memory
+from ansible_collections.llmops.ollama.plugins.module_utils.words import size_text
 
 
 @dataclass(frozen=True)

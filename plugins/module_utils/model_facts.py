@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import NotFound, OllamaError
-from ansible_collections.llmops.ollama.plugins.module_utils.gguf import read_header
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
 from ansible_collections.llmops.ollama.plugins.module_utils.model_recipe import Record
@@ -133,6 +132,9 @@ class Lookup:
             there = self._of_server(definition.name)
             return there or (self._remote.file(definition) if self._remote else None)
         if definition.gguf:
+            # Imported here since few models come from files, and importing is most of what the tuner takes.
+            from ansible_collections.llmops.ollama.plugins.module_utils.gguf_reader import read_header  # noqa: PLC0415
+
             return Model(str(definition.name), from_header(read_header(definition.gguf)))
         base = definition.bases[0]
         declared = self._declared.get(base.key)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import NoSpace, from_os_error
-from ansible_collections.llmops.ollama.plugins.module_utils.progress import size_text
+from ansible_collections.llmops.ollama.plugins.module_utils.words import size_text
 
 # Where files that models are made of arrive, beside the server's own folders.
 DOWNLOADS = ".llmops-downloads"

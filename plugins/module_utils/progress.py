@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Callable
 
+from ansible_collections.llmops.ollama.plugins.module_utils.words import size_text
+
 # Called with one line of plain text for a person.
 Report = Callable[[str], None]
 
@@ -40,15 +42,6 @@ def reporter(path: str | None, min_interval: float = 0.4) -> Report:
         Path(draft).replace(target)
 
     return report
-
-
-def size_text(count: float) -> str:
-    """A number of bytes for a person, in powers of 1000: ``1.8 GB``."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.{0 if unit == 'B' else 1}f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
 
 
 # Seconds that a speed is measured over: it follows what happens, and does not jump.

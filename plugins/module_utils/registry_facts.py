@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import UnexpectedAnswer
-from ansible_collections.llmops.ollama.plugins.module_utils.gguf import read_header
+from ansible_collections.llmops.ollama.plugins.module_utils.gguf_reader import read_header
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Model, with_parameters
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName

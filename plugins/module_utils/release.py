@@ -31,7 +31,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     from_os_error,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.folder import exclusively
-from ansible_collections.llmops.ollama.plugins.module_utils.progress import Report, Transfer, shown, size_text
+from ansible_collections.llmops.ollama.plugins.module_utils.progress import Report, Transfer, shown
+from ansible_collections.llmops.ollama.plugins.module_utils.words import size_text
 
 # Where Ollama's own releases are.
 RELEASES_URL = "https://github.com/ollama/ollama/releases/download"

@@ -12,7 +12,8 @@ with contextlib.suppress(ImportError):  # entry.run() reports the missing librar
 
 from ansible_collections.llmops.ollama.plugins.module_utils.client import CONNECT_TIMEOUT, brief, first_bytes
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import NotFound, UnexpectedAnswer, Unreachable
-from ansible_collections.llmops.ollama.plugins.module_utils.gguf import Header, read_header
+from ansible_collections.llmops.ollama.plugins.module_utils.gguf import Header
+from ansible_collections.llmops.ollama.plugins.module_utils.gguf_reader import read_header
 
 
 def header_at(url: str, timeout: float) -> tuple[Header, int]:

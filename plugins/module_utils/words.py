@@ -1,6 +1,6 @@
 # Copyright (c) 2026, llmops.ollama contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What people write, and what Ansible's templates make of it, as values."""
+"""What people write, and what Ansible's templates make of it, as values; and values for people to read."""
 
 from __future__ import annotations
 
@@ -31,3 +31,12 @@ def number(value: Any, allowed: tuple[float, float], where: str, whole: bool = T
             f"{where} is {value!r}.", f"It must be {kind} from {allowed[0]:g} to {allowed[1]:.10g}.", key=where
         )
     return int(found) if whole else found
+
+
+def size_text(count: float) -> str:
+    """A number of bytes for a person, in powers of 1000: ``1.8 GB``."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.{0 if unit == 'B' else 1}f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

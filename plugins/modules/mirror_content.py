@@ -201,10 +201,10 @@ lock_text:
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.llmops.ollama.plugins.module_utils.entry import Result, run
+from ansible_collections.llmops.ollama.plugins.module_utils.entry import ACCESS_OPTIONS, Result, run
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils import model_lock
-from ansible_collections.llmops.ollama.plugins.module_utils.access import ACCESS_OPTIONS, access_to
+from ansible_collections.llmops.ollama.plugins.module_utils.access import access_to
 from ansible_collections.llmops.ollama.plugins.module_utils.client import http_url
 from ansible_collections.llmops.ollama.plugins.module_utils.download import Downloader
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput

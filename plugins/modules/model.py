@@ -245,9 +245,9 @@ freed:
 
 from typing import Any
 
-from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
+from ansible_collections.llmops.ollama.plugins.module_utils.entry import ACCESS_OPTIONS, SERVER_OPTIONS, Result, run
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.ollama.plugins.module_utils.access import ACCESS_OPTIONS, access_to
+from ansible_collections.llmops.ollama.plugins.module_utils.access import access_to
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import check_parameters, definitions

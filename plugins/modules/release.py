@@ -123,9 +123,9 @@ removed:
 import platform
 from typing import Any
 
-from ansible_collections.llmops.ollama.plugins.module_utils.entry import Result, run
+from ansible_collections.llmops.ollama.plugins.module_utils.entry import ACCESS_OPTIONS, Result, run
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.ollama.plugins.module_utils.access import ACCESS_OPTIONS, access_to
+from ansible_collections.llmops.ollama.plugins.module_utils.access import access_to
 from ansible_collections.llmops.ollama.plugins.module_utils.download import Downloader
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import reporter
 from ansible_collections.llmops.ollama.plugins.module_utils.release import (

@@ -301,9 +301,8 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any, Callable
 
-from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
+from ansible_collections.llmops.ollama.plugins.module_utils.entry import ACCESS_OPTIONS, SERVER_OPTIONS, Result, run
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.llmops.ollama.plugins.module_utils.access import ACCESS_OPTIONS, access_to
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.record import valid
 from ansible_collections.llmops.ollama.plugins.module_utils.bare_client import BareClient
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
@@ -322,7 +321,6 @@ from ansible_collections.llmops.ollama.plugins.module_utils.model_choice import 
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition, definitions
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Lookup, Model, Remote
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import DEFAULT_REGISTRY, ModelName
-from ansible_collections.llmops.ollama.plugins.module_utils.model_store import free_bytes, missing_bytes
 from ansible_collections.llmops.ollama.plugins.module_utils.packing import Packing
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import REQUEST_TIMEOUT, Policy
 from ansible_collections.llmops.ollama.plugins.module_utils.runner import descendants, started
@@ -393,6 +391,11 @@ def execute(module: AnsibleModule) -> Result:
 def room(hardware: Hardware, store: str | None, here: bool) -> tuple[Callable[[Model], int], int | None]:
     """What a model still needs of the disk (bytes), and what is free there; of a described host nothing is known."""
     if here and store:
+        from ansible_collections.llmops.ollama.plugins.module_utils.model_store import (  # noqa: PLC0415
+            free_bytes,
+            missing_bytes,
+        )
+
         return lambda model: missing_bytes(store, model.blob, model.size), free_bytes(store)
     if not here and hardware.disk_free_mb is not None:
         return lambda model: model.size, hardware.disk_free_mb * MIB
@@ -437,6 +440,7 @@ class Ask:
     @cache  # noqa: B019  # one for the process
     def _elsewhere(self) -> Remote:
         # Imported here since it takes a sixth of the CPU time that this module may use.
+        from ansible_collections.llmops.ollama.plugins.module_utils.access import access_to  # noqa: PLC0415
         from ansible_collections.llmops.ollama.plugins.module_utils.registry import (  # noqa: PLC0415
             DEFAULT_URL,
             Registry,

@@ -46,7 +46,7 @@ sys.path[:0] = [str(CHECKOUT / ".collections"), str(Path(__file__).parent)]
 
 # ruff: noqa: E402  # the collection is imported from the checkout
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import Engine
-from ansible_collections.llmops.ollama.plugins.module_utils.gguf import read_header
+from ansible_collections.llmops.ollama.plugins.module_utils.gguf_reader import read_header
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import (
     MIB,

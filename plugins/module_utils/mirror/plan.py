@@ -23,7 +23,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.mirror.layout import
 from ansible_collections.llmops.ollama.plugins.module_utils.mirror.origin import File, Origin
 from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import Lock, Pin
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
-from ansible_collections.llmops.ollama.plugins.module_utils.progress import Report, Transfer, size_text
+from ansible_collections.llmops.ollama.plugins.module_utils.progress import Report, Transfer
 from ansible_collections.llmops.ollama.plugins.module_utils.registry import Layer, Manifest, Offer
 from ansible_collections.llmops.ollama.plugins.module_utils.release import (
     CHECKSUMS,
@@ -32,6 +32,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.release import (
     parse_checksums,
     stem_of,
 )
+from ansible_collections.llmops.ollama.plugins.module_utils.words import size_text
 
 
 @dataclass(frozen=True)

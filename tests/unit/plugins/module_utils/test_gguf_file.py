@@ -17,8 +17,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
-from ansible_collections.llmops.ollama.plugins.module_utils.gguf import read_header
 from ansible_collections.llmops.ollama.plugins.module_utils.gguf_file import fingerprint, inspect
+from ansible_collections.llmops.ollama.plugins.module_utils.gguf_reader import read_header
 from ansible_collections.llmops.ollama.plugins.module_utils.remote_file import header_at
 from fake_http import sha256
 from fake_mirror import FakeMirror, Fault

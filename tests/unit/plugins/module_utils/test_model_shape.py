@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
-from ansible_collections.llmops.ollama.plugins.module_utils.gguf import read_header
+from ansible_collections.llmops.ollama.plugins.module_utils.gguf_reader import read_header
 from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import (
     SINGLE_SLOT_FAMILIES,
     Layer,

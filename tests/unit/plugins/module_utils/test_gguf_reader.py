@@ -10,15 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.llmops.ollama.plugins.module_utils import gguf
+from ansible_collections.llmops.ollama.plugins.module_utils import gguf_reader
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
-from ansible_collections.llmops.ollama.plugins.module_utils.gguf import (
-    FIRST_READ,
-    KEPT_ITEMS,
-    Tensor,
-    read_header,
-    tensor_bytes,
-)
+from ansible_collections.llmops.ollama.plugins.module_utils.gguf import Tensor, tensor_bytes
+from ansible_collections.llmops.ollama.plugins.module_utils.gguf_reader import FIRST_READ, KEPT_ITEMS, read_header
 from gguf_bytes import header, text
 from hypothesis import given
 from hypothesis import strategies as st
@@ -152,7 +147,7 @@ def test_a_hostile_length_costs_no_memory() -> None:
 
 
 def test_an_endless_source_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gguf, "MAX_HEADER", 1 << 20)
+    monkeypatch.setattr(gguf_reader, "MAX_HEADER", 1 << 20)
     start = prefix(0, 1) + text("key") + struct.pack("<IIQ", 9, 0, 1 << 22)
     with pytest.raises(InvalidInput, match="longer than 1 MiB"):
         read_header(lambda offset, length: (start + bytes(length))[offset:][:length] if not offset else bytes(length))
