@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Callable
 
@@ -25,14 +26,14 @@ from ansible_collections.llmops.ollama.plugins.module_utils.engine import (
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, Unhealthy
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import (
+    FILE_PROPERTIES,
     Systemd,
     Unit,
     byte_limit,
-    environment_files,
-    is_own_drop_in,
+    unit_files,
 )
 
-UNIT_PROPERTIES = ("FragmentPath", "DropInPaths", "EnvironmentFiles", "ExecStart", "ControlGroup")
+UNIT_PROPERTIES = (*FILE_PROPERTIES, "ExecStart", "ControlGroup")
 # The kernel's files, in a control group of version 2, for limits of a unit.
 KERNEL_LIMITS = {
     "MemoryHigh": "memory.high",
@@ -129,12 +130,14 @@ class Proof:
         unit = self._host.unit(self._service)
         has = processes.read_environ(unit.main_pid, self._host.proc)
         engine = engine_of(self._version)
-        wrong = [each for name, value in sorted(has.items()) for each in setting_problems(name, value, engine, has)]
+        judged = {name: setting_problems(name, value, engine, has) for name, value in sorted(has.items())}
+        wrong = {name: problems for name, problems in judged.items() if problems}
         if wrong:
-            raise Unhealthy(
-                f"Process {unit.main_pid} of {self._service} has settings without effect. {' '.join(wrong)}",
-                f"Find them (systemctl cat {self._service}), correct them and restart it ({self._restart}).",
-            )
+            remedy = f"Find them (systemctl cat {self._service}), correct them and restart it ({self._restart})."
+            if wrong.keys() <= self._wanted.environment.keys():
+                remedy = "Correct ollama_environment and run site.yml."
+            said = " ".join(chain.from_iterable(wrong.values()))
+            raise Unhealthy(f"Process {unit.main_pid} of {self._service} has settings without effect. {said}", remedy)
         ours = [name for name in has if name.startswith(("OLLAMA_", "LLAMA_ARG_"))]
         return f"{engine} reads all {len(ours)} variables of process {unit.main_pid}"
 
@@ -203,13 +206,6 @@ def start_path(value: str) -> str:
     """The program in systemd's form of ``ExecStart``; empty where there is none."""
     found = re.search(r"\bpath=(\S+)", value)
     return found[1] if found else ""
-
-
-def unit_files(properties: Mapping[str, str], service: str) -> list[str]:
-    """A unit's own files, and those with variables that it names."""
-    drop_ins = [path for path in properties.get("DropInPaths", "").split() if is_own_drop_in(path, service)]
-    named = environment_files(properties.get("EnvironmentFiles", ""))
-    return [path for path in (properties.get("FragmentPath", ""), *drop_ins, *named) if path]
 
 
 def newer(files: list[str], moment: float) -> list[str]:

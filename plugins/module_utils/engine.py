@@ -121,6 +121,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "OLLAMA_EDITOR": _TEXT,
     "OLLAMA_EXPERIMENT": _TEXT,
     "OLLAMA_HOST": _TEXT,
+    "OLLAMA_LLAMA_CPP_COMPAT": _TEXT,
     "OLLAMA_LLM_LIBRARY": _TEXT,
     "OLLAMA_MODELS": _TEXT,
     "OLLAMA_ORIGINS": _TEXT,
@@ -129,6 +130,9 @@ VARIABLES: dict[str, tuple[str, str]] = {
     PROMPT_CACHE: _SIGNED,
     CHECKPOINTS: _COUNT,
 }
+# Those that only releases from 0.30 on read, and those that only older ones do.
+_SINCE_LLAMA_SERVER = ("OLLAMA_GO_TEMPLATE", "OLLAMA_IGPU_ENABLE", "OLLAMA_LLAMA_CPP_COMPAT")
+_UNTIL_LLAMA_SERVER = ("OLLAMA_MULTIUSER_CACHE", "OLLAMA_NEW_ENGINE")
 
 
 @dataclass(frozen=True)
@@ -272,8 +276,10 @@ def variable_problem(name: str, engine: Engine, others: Collection[str] = ()) ->
     """
     if name in DEAD_VARIABLES:
         return f"{name} is read by no current Ollama. {DEAD_VARIABLES[name]}"
-    if name.startswith("LLAMA_ARG_") and not engine.runs_llama_server:
+    if not engine.runs_llama_server and (name.startswith("LLAMA_ARG_") or name in _SINCE_LLAMA_SERVER):
         return f"{name} is read by Ollama 0.30 and newer only, not by {engine}."
+    if engine.runs_llama_server and name in _UNTIL_LLAMA_SERVER:
+        return f"{name} is read by releases before 0.30 only, not by {engine}."
     if name in OVERRIDDEN:
         instead, where = OVERRIDDEN[name]
         if where and where not in others:

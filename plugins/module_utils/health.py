@@ -90,7 +90,8 @@ class Examination:
 
     ``model`` is the one to load from the level ready on (default: the first that is installed). ``wanted`` is what must
     be in effect: its environment is compared at every level, the rest is proved at the level effective. ``host`` is
-    where ``service`` runs. ``lock`` pins the installed models, of which ``models`` says which this host shall have.
+    where ``service`` runs. ``lock`` pins the installed models, of which ``models`` says which this host shall have;
+    none is loaded where that is none.
     """
 
     def __init__(
@@ -123,7 +124,7 @@ class Examination:
             checks.append(self._checked("version", self._read_version))
             if self._lock:
                 checks.append(self._checked("lock", self._compare_lock))
-            if self._level != "live":
+            if self._level != "live" and self._has_model():
                 checks.append(self._checked("generate", self._generate))
                 generated = checks[-1].ok
         if self._wanted.environment:
@@ -141,6 +142,10 @@ class Examination:
 
     def _all(self, checks: Checks) -> list[Check]:
         return [self._checked(name, check) for name, check in checks]
+
+    def _has_model(self) -> bool:
+        """Whether one is to be loaded: not where none is declared, whatever somebody may have pulled."""
+        return self._model is not None or self._declared is None or len(self._declared) > 0
 
     def _chosen(self) -> str:
         return self._model or self._models[0].name

@@ -177,7 +177,7 @@ _FINAL: tuple[_Failure, ...] = (
     (
         "no space left on device",
         NoSpace,
-        "Free some space in the model store or move it (OLLAMA_MODELS); the next run goes on from what has arrived.",
+        "Free some space in the model store or move it (ollama_models_path); the next run goes on from what is there.",
         {},
     ),
     (

@@ -54,7 +54,7 @@ def check_space(models_path: str, missing: Mapping[str, int], beside: int = 0) -
     if needed > free:
         raise NoSpace(
             f"The models need {size_text(needed)} more in {models_path}, but only {size_text(free)} are free there.",
-            "Free some space, move the model store to a larger file system (OLLAMA_MODELS), or choose smaller models.",
+            "Free some space, move the store to a larger file system (ollama_models_path), or choose smaller models.",
             needed=needed,
             free=free,
             models_path=models_path,

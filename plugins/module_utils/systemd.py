@@ -8,9 +8,10 @@ import math
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Callable
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError, Unhealthy
@@ -33,6 +34,8 @@ PROPERTIES = (
     "ExecMainStartTimestamp",
     "StateChangeTimestamp",
 )
+# Those that name a unit's files.
+FILE_PROPERTIES = ("FragmentPath", "DropInPaths", "EnvironmentFiles")
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,14 @@ def parse_properties(text: str) -> dict[str, str]:
 def environment_files(text: str) -> list[str]:
     """The paths of the property ``EnvironmentFiles``, in the order in which they are read."""
     return [line.rpartition(" (ignore_errors=")[0] or line for line in text.splitlines() if line]
+
+
+def unit_files(properties: Mapping[str, str], service: str) -> list[str]:
+    """A unit's own files and those with variables, all of which it reads as it starts. From ``FILE_PROPERTIES``."""
+    drop_ins = [path for path in properties.get("DropInPaths", "").split() if is_own_drop_in(path, service)]
+    patterns = environment_files(properties.get("EnvironmentFiles", ""))
+    named = [str(path) for pattern in patterns for path in sorted(Path("/").glob(pattern.lstrip("/")))]
+    return [path for path in (properties.get("FragmentPath", ""), *drop_ins, *named) if path]
 
 
 def unit_name(name: str) -> str:

@@ -86,6 +86,7 @@ options:
     description:
       - Paths of files that others write and that the service reads as it starts, for example certificates. It takes up
         one that is newer than its process, in the way of O(on_change).
+      - Where O(on_change=restart), all files of its unit are among them, with others' drop-ins and files of variables.
     type: list
     elements: path
     default: []
@@ -198,7 +199,12 @@ from ansible_collections.llmops.ollama.plugins.module_utils.entry import Result,
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils import transaction
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
-from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Systemd, unit_name
+from ansible_collections.llmops.ollama.plugins.module_utils.systemd import (
+    FILE_PROPERTIES,
+    Systemd,
+    unit_files,
+    unit_name,
+)
 
 FILE_OPTIONS: dict[str, Any] = {
     "path": {"type": "path", "required": True},
@@ -235,14 +241,19 @@ def execute(module: AnsibleModule) -> Result:
     items += [transaction.Item(entry["path"], transaction.Link(entry["target"])) for entry in given["links"]]
     items += [transaction.Item(path, None) for path in given["absent"]]
     paths = [item.path for item in items]
+    unit = systemd.show(unit_name(given["name"]))
+    reads = set(given["reads"])
+    if given["on_change"] == "restart":
+        # Others' drop-ins, too: a process that is older than one of them does not run as it is configured.
+        reads.update(unit_files(systemd.properties(unit.name, FILE_PROPERTIES), unit.name))
     plan = transaction.plan(
         items,
         {path: transaction.read(path) for path in paths},
-        systemd.show(unit_name(given["name"])),
+        unit,
         on_change=given["on_change"],
         enabled=given["enabled"],
-        written={path: when for path in [*paths, *given["reads"]] if (when := transaction.written(path)) is not None},
-        reads=given["reads"],
+        written={path: when for path in {*paths, *reads} if (when := transaction.written(path)) is not None},
+        reads=reads,
     )
     if not module.check_mode:
         transaction.clean(paths)

@@ -18,8 +18,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Unit
 
 MIB = 1 << 20
 
-# Memory is short when less than this share of what may be used is left.
-SHORT_SHARE = 0.10
+# Memory is short when less than this share of what may be used is left; a full plan leaves a little more of its budget.
+SHORT_SHARE = 0.04
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.systemd import (
 # What is logged for each request, by Ollama and by llama-server, is all that a busy server's newest lines hold.
 NO_REQUEST = r"^(?!\[GIN\]|slot |srv |que |\s)"
 KERNEL_LINES = 5000
-KERNEL_MARK = "Killed process"
+# Which process the kernel killed, and before it which group that was in.
+KERNEL_MARKS = ("Killed process", "oom-kill:")
 # Where an administrator's drop-ins are.
 DROP_INS = ("/etc/systemd/system", "/run/systemd/system")
 # A stopped unit has no process whose control groups could be read: this one's are the nearest.
@@ -118,7 +119,7 @@ class Looker:
             kernel=tuple(
                 line
                 for line in self._journal(["--dmesg"], now - hours * 3600, KERNEL_LINES)
-                if KERNEL_MARK in line.text
+                if any(mark in line.text for mark in KERNEL_MARKS)
             ),
             # Where memory is used up, even looking may be what ends one.
             runners=tuple(runner for runner in runners if files.exists(f"/proc/{runner.pid}")),

@@ -48,12 +48,15 @@ _NOT_ALLOCATED = re.compile(
     r"failed to allocate .*buffer|unable to allocate .*buffer"
 )
 _SYSTEMD_KILL = re.compile(r"killed by the OOM killer|Failed with result 'oom-kill'")
-_KERNEL_KILL = re.compile(r"Killed process \d+ \((?:ollama|llama-)")
+_KERNEL_KILL = re.compile(r"Killed process (\d+) \((?:ollama|llama-)")
+_KERNEL_CHOICE = re.compile(r"oom-kill:.*,task_memcg=([^,]+),task=.*,pid=(\d+)")
 _SIGNAL_KILL = re.compile(
     r'no longer running" sys=9 |code=killed, status=9/KILL|error="signal: killed"|terminated.*signal: killed'
 )
 _SLOW_STOP = re.compile(r"State '[\w-]+' timed out\. Killing\.|Killing process \d+ \(.+\) with signal SIGKILL")
 _STARTS = re.compile(r"Listening on \S+ \(version ")
+_LOADING = re.compile(r'msg="starting (?:llama-server|runner)"')
+_LOADED = re.compile(r"llama(?:-server| runner) started in")
 # All that 0.30 and newer say of a runner that ends during a request, until the next one comes: killed or crashed.
 _BROKE_OFF = re.compile(r'llama-server completion error" error=".*: EOF"')
 
@@ -73,8 +76,17 @@ def refused(seen: Evidence) -> Iterator[Finding]:
 
 
 def not_allocated(seen: Evidence) -> Iterator[Finding]:
-    """An allocation failed in the engine."""
-    lines = [line.text for line in seen.journal if _NOT_ALLOCATED.search(line.text)]
+    """An allocation failed in the engine, which it did not get over: it tries again with less on GPUs."""
+    lines: list[str] = []
+    attempt: list[str] = []
+    for line in seen.journal:
+        if _NOT_ALLOCATED.search(line.text):
+            attempt.append(line.text)
+        elif _LOADED.search(line.text):
+            attempt = []
+        elif _LOADING.search(line.text):
+            lines, attempt = lines + attempt, []
+    lines += attempt
     if lines:
         yield Finding(
             MEMORY, PROBLEM, "The engine could not get the memory for a model.", brief(lines[-1]), remedy(seen)
@@ -94,10 +106,23 @@ def _killed_by_others(lines: Sequence[Line]) -> list[str]:
     return found
 
 
+def _killed_by_kernel(seen: Evidence) -> list[str]:
+    """What the kernel says of killing Ollama's processes, but for those of other services."""
+    found: list[str] = []
+    groups: dict[str, str] = {}
+    for line in seen.kernel:
+        chosen, kill = _KERNEL_CHOICE.search(line.text), _KERNEL_KILL.search(line.text)
+        if chosen:
+            groups[chosen[2]] = chosen[1]
+        if kill and (kill[1] not in groups or seen.unit.name in groups.pop(kill[1]).split("/")):
+            found.append(line.text)
+    return found
+
+
 def killed(seen: Evidence) -> Iterator[Finding]:
     """The kernel killed the server or a runner for want of memory. One finding, with all that says so."""
     said = [line.text for line in seen.journal if _SYSTEMD_KILL.search(line.text)][-1:]
-    said += [line.text for line in seen.kernel if _KERNEL_KILL.search(line.text)][-1:]
+    said += _killed_by_kernel(seen)[-1:]
     if seen.unit.result == "oom-kill":
         said.append("systemctl show: Result=oom-kill")
     by_signal = _killed_by_others(seen.journal)
@@ -188,6 +213,9 @@ def kept_for_nobody(seen: Evidence) -> Iterator[Finding]:
     """Models stay in short memory though nobody asks them."""
     keep = duration(seen.has.get("OLLAMA_KEEP_ALIVE", "5m"))
     if not seen.memory_short or not seen.loaded or keep <= IDLE_SECONDS:
+        return
+    # Where nothing is logged nobody knows; and a model that was loaded for a look at the server stays for that.
+    if not seen.journal or any(load.time >= seen.until for load in seen.loads[-1:]):
         return
     idle = seen.now - (journal.last_request(seen.journal, seen.until) or seen.unit.started)
     if idle > IDLE_SECONDS:

@@ -16,6 +16,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding impor
     brief,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import VARIABLES, unusable, variable_problem
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import TUNED
 from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import LOCK_REMEDY
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import is_own_drop_in
 
@@ -90,6 +91,8 @@ def read_by_nobody(seen: Evidence) -> Iterator[Finding]:
             what, _, hint = problem.partition(". ")
             last = _last(seen, name)
             take = f"Take it out of {last.file}." if last else NOT_IN_A_FILE
+            if last and last.file.endswith(f"/{TUNED}"):
+                take = "Take it out of ollama_environment and run site.yml."
             value = "(not shown)" if _SECRET.search(name) else values[name]
             yield Finding(
                 SETTING,
@@ -181,7 +184,12 @@ def too_old_for_parallel(seen: Evidence) -> Iterator[Finding]:
 def fewer_slots(seen: Evidence) -> Iterator[Finding]:
     """A model that was loaded with fewer slots than the process was told to use; by its kind, or for no good reason."""
     last = {load.model: load for load in seen.loads if load.parallel}
-    found = [(load.label, load.parallel, load.has_one_slot, load.line[-250:]) for load in last.values()]
+    # Up to 0.24 no log tells which models only embed.
+    unsure = not seen.engine.runs_llama_server
+    found = [
+        (load.label, load.parallel, load.has_one_slot or (unsure and load.parallel == 1), load.line[-250:])
+        for load in last.values()
+    ]
     # The log of a load may be older than what the journal still has.
     for runner in seen.runners:
         slots = runner.option("-np")

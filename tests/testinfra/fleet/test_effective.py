@@ -94,6 +94,41 @@ def test_a_program_that_was_replaced_is_named(host: Host, run_playbook: RunPlayb
     assert f"its program {program} was replaced or deleted since it started" in output
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        # As by systemctl edit, which tells systemd and restarts nothing.
+        f"printf '[Service]\\nLimitNOFILE=65535\\n' > {LOCAL} && {RELOAD}",
+        # As by a release that is unpacked anew under the same version.
+        "touch /opt/ollama/current/.llmops-release.json",
+    ],
+)
+def test_a_process_that_is_older_than_what_it_reads_is_restarted_once(
+    host: Host, run_playbook: RunPlaybook, change: str
+) -> None:
+    tune = ("--limit", "localhost,ollama1", "--tags", "tune")
+    process = "systemctl show ollama -p MainPID"
+    before = host.check_output(process)
+    try:
+        host.check_output(change)
+        code, output = run_playbook(*tune)
+        after = host.check_output(process)
+        again, second = run_playbook(*tune)
+    finally:
+        host.check_output(f"rm -f {LOCAL} && {RELOAD} && {RESTART}")
+        host.check_output(ANSWERS)
+    assert (code, again) == (0, 0), output + second
+    assert after != before
+    assert "changed=1" not in second.split("PLAY RECAP")[1], second
+
+
+@pytest.mark.parametrize("tag", ["install", "tune", "models", "verify", "gateway", "mirror"])
+def test_each_tag_works_by_itself(run_playbook: RunPlaybook, tag: str) -> None:
+    code, output = run_playbook("--tags", tag)
+    assert code == 0, output
+    assert "changed=1" not in output.split("PLAY RECAP")[1], output
+
+
 def test_afterwards_everything_is_in_effect(run_playbook: RunPlaybook) -> None:
     code, output = check(run_playbook)
     assert code == 0, output

@@ -40,6 +40,10 @@ FAULTS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("gemma3:270m Q4_K_M would take up to", "reserve of 3900 MiB", "Nothing was changed"),
     ),
     "number that is none": ({"ollama_environment": {"OLLAMA_NUM_PARALLEL": "four"}}, ("OLLAMA_NUM_PARALLEL", "four")),
+    "address among the variables": (
+        {"ollama_environment": {"OLLAMA_HOST": "0.0.0.0:8080", "OLLAMA_MODELS": "/data"}},
+        ("OLLAMA_HOST and OLLAMA_MODELS", "Set ollama_host", "ollama_models_path"),
+    ),
     "address that is not ours": ({"ollama_host": "192.0.2.1:11434"}, ("ollama.service", "previous files are back")),
 }
 

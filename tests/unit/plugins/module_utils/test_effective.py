@@ -75,7 +75,7 @@ def test_files_that_systemd_has_not_read(fake: FakeHost) -> None:
 def test_a_process_older_than_a_file_with_its_variables(fake: FakeHost) -> None:
     names = [fake.root / name for name in ("one.env", "two.env")]
     fake.properties["EnvironmentFiles"] = "\nEnvironmentFiles=".join(f"{name} (ignore_errors=yes)" for name in names)
-    assert proof(fake).unit() == "process 77 is younger than the unit's 4 files", "they need not exist"
+    assert proof(fake).unit() == "process 77 is younger than the unit's 2 files", "they need not exist"
     for name, seconds in zip(names, (1, -60)):
         name.touch()
         set_time(name, seconds)
@@ -254,6 +254,13 @@ def test_settings_without_effect(fake: FakeHost, version: str, variable: str, va
     assert words in text
     assert text.startswith("Process 77 of ollama.service has settings without effect.")
     assert "Find them (systemctl cat ollama.service)" in text
+
+
+def test_a_wanted_setting_without_effect_is_corrected_where_it_comes_from(fake: FakeHost) -> None:
+    set_environment(fake, OLLAMA_NUM_PARALEL="4")
+    wanted = core.Wanted({"OLLAMA_NUM_PARALEL": "4"})
+    text = failure(core.Proof(wanted, SERVICE, fake.host, "0.34.0").settings)
+    assert "Correct ollama_environment and run site.yml." in text
 
 
 def test_a_version_that_is_none_counts_as_the_newest() -> None:

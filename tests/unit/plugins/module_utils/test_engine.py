@@ -105,6 +105,8 @@ NEW, OLD = Engine.parse("0.34.0"), Engine.parse("0.24.0")
         ("OLLAMA_NUM_PARALEL", NEW, "Did you mean OLLAMA_NUM_PARALLEL?"),
         ("OLLAMA_ZZZZZZZZZZ", NEW, "not known"),
         ("LLAMA_ARG_THREADS", OLD, "0.30 and newer"),
+        ("OLLAMA_IGPU_ENABLE", OLD, "0.30 and newer"),
+        ("OLLAMA_NEW_ENGINE", NEW, "before 0.30"),
         # A slip in what comes before, in case, or in a variable of the runner.
         ("OLAMA_NUM_PARALLEL", NEW, "Did you mean OLLAMA_NUM_PARALLEL?"),
         ("ollama_num_parallel", NEW, "Did you mean OLLAMA_NUM_PARALLEL?"),
@@ -134,6 +136,14 @@ def test_variables_without_effect(name: str, engine: Engine, words: str) -> None
 )
 def test_variables_with_effect_or_not_ours_to_judge(name: str) -> None:
     assert variable_problem(name, NEW) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [("OLLAMA_NEW_ENGINE", OLD), ("OLLAMA_IGPU_ENABLE", NEW), ("OLLAMA_LLAMA_CPP_COMPAT", NEW)],
+)
+def test_variables_that_only_some_releases_read(name: str, engine: Engine) -> None:
+    assert variable_problem(name, engine) is None
 
 
 @pytest.mark.parametrize(

@@ -242,6 +242,14 @@ def test_effective(ollama: FakeOllama, client: Client, fake: FakeHost) -> None:
     assert found(health) == dict.fromkeys(names.split(), True), [each.detail for each in health.checks]
 
 
+def test_where_no_model_is_declared_all_else_is_proved(ollama: FakeOllama, client: Client, fake: FakeHost) -> None:
+    prepare(ollama, fake)
+    fake.properties["NeedDaemonReload"] = "yes"
+    health = core.Examination(client, "effective", wanted=EFFECTIVE, host=fake.host, models=[]).run()
+    assert found(health) == {**dict.fromkeys(["api", "version", "environment", "settings", "fit"], True), "unit": False}
+    assert not [request for request in ollama.log if "generate" in request]
+
+
 def test_numbers_that_a_model_was_declared_with() -> None:
     parameters = {"num_thread": "4", "num_gpu": 0, "temperature": 0.5, "stop": "x"}
     declared = definitions(["a:1", {"name": "b", "parameters": parameters}])

@@ -25,6 +25,7 @@ class Service:
 
     def __init__(self) -> None:
         self.unit = Unit("demo.service", "loaded", "active", "running", "enabled", main_pid=5, started=1.0, changed=1.0)
+        self.properties: dict[str, str] = {}
         self.told: list[str] = []
         self.broken = False
 
@@ -39,6 +40,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Service:
     service = Service()
     monkeypatch.setattr(transaction, "SETTLE_SECONDS", 0.0)
     monkeypatch.setattr(Systemd, "show", lambda self, unit: replace(service.unit, name=unit))
+    monkeypatch.setattr(Systemd, "properties", lambda self, unit, names: service.properties)
     monkeypatch.setattr(Systemd, "journal", lambda self, unit, since: ["a line"])
     for verb in ("start", "restart", "reload", "enable", "disable", "stop"):
         monkeypatch.setattr(Systemd, verb, lambda self, unit, verb=verb: service.do(verb))
@@ -102,6 +104,29 @@ def test_a_file_that_only_lies_beside_leaves_the_service_alone(
     options["files"][1]["content"] = "#!/bin/bash\n"
     result = run_module("service_files", **options)
     assert (result["changed"], result["action"], service.told) == (True, "none", [])
+
+
+@pytest.mark.parametrize(("on_change", "told"), [("restart", ["restart"]), ("reload", [])])
+def test_files_of_the_unit_that_others_wrote_are_taken_up(  # one column each
+    run_module: RunModule, service: Service, options: dict[str, Any], tmp_path: Path, on_change: str, told: list[str]
+) -> None:
+    options["on_change"] = on_change
+    run_module("service_files", **options)
+    others = [tmp_path / "demo.service.d/60-local.conf", tmp_path / "demo.d/a.env"]
+    service.properties = {
+        "DropInPaths": f"{others[0]} /usr/lib/systemd/system/service.d/10-timeout.conf",
+        "EnvironmentFiles": f"{tmp_path}/demo.d/*.env (ignore_errors=yes)",
+    }
+    for other in others:
+        age(tmp_path, service)
+        service.told.clear()
+        other.parent.mkdir()
+        other.touch()
+        os.utime(other, (service.unit.started + 5, service.unit.started + 5))
+        result = run_module("service_files", **options)
+        assert (result["changed"], service.told) == (bool(told), told)
+        assert not told or result["action_reason"] == f"{other} is newer than the running process"
+        service.unit = replace(service.unit, started=service.unit.started + 9)
 
 
 def test_a_stale_process_is_reported_with_its_reason(
