@@ -29,8 +29,8 @@ _NO_FLASH = re.compile(
 _THREADS = re.compile(r"system_info: n_threads = (\d+)")
 _CELLS = re.compile(r"^llama_context: n_ctx_(?:seq|per_seq)\s*= (\d+)", re.MULTILINE)
 
-# Ollama's own engine: one line for each part, and the request that led to it.
-_PART = re.compile(r'msg="(model weights|kv cache|compute graph)" device=\S+ size="([\d.]+) ([KMGT]?i?B)"')
+# Ollama's own engine: one line for each part on each device, and the request that led to it.
+_PART = re.compile(r'msg="(model weights|kv cache|compute graph)" device=(\S+) size="([\d.]+) ([KMGT]?i?B)"')
 _REQUEST = re.compile(
     r"Operation:commit .*?Parallel:(\d+) BatchSize:(\d+) .*?KvSize:(\d+) KvCacheType:(\S*) NumThreads:(\d+) "
 )
@@ -101,17 +101,22 @@ class Calibration:
 
 def load_of(log: str, port: int) -> LoadedParts | None:
     """The last load for the runner that listens on this port; None where the log does not have it."""
-    starts = [*_START.finditer(log)]
-    for start, end in zip(reversed(starts), [len(log), *(each.start() for each in reversed(starts))]):
-        if int(start[1]) == port:
-            return last_load(log[start.start() : end])
-    return None
+    of_port = [text for text in _loads(log) if (start := _START.match(text)) and int(start[1]) == port]
+    return _parts(of_port[-1]) if of_port else None
 
 
-def last_load(log: str) -> LoadedParts | None:
-    """The last load that a server's log tells of; None where there is none."""
-    starts = [found.start() for found in _START.finditer(log)]
-    text = log[starts[-1] :] if starts else log
+def loads(log: str) -> list[LoadedParts]:
+    """Every load that a server's log tells of, in order."""
+    return [parts for text in _loads(log) if (parts := _parts(text))]
+
+
+def _loads(log: str) -> list[str]:
+    """The log, cut where loads begin; without what is before the first."""
+    starts = [found.start() for found in _START.finditer(log)] or [0]
+    return [log[start:end] for start, end in zip(starts, [*starts[1:], len(log)])]
+
+
+def _parts(text: str) -> LoadedParts | None:
     parts = _llama(text) if _BUFFER.search(text) else _own_engine(text)
     blob = _BLOB.search(text)
     if parts is None:
@@ -129,15 +134,19 @@ def _llama(text: str) -> LoadedParts:
     buffers = _BUFFER.findall(text)
     for _component, _device, kind, size in buffers:
         sizes[kind] = sizes.get(kind, 0) + _bytes(size, "MiB")
+    weights = {device for _component, device, kind, _size in buffers if kind == "model"}
+    gpu = any(_GPU.fullmatch(device) for device in weights)
+    # What is mapped from the file is counted whole, with what of it was copied to a GPU.
+    twice = gpu and any(device.endswith("_Mapped") for device in weights)
     # The llama.cpp in Ollama's process reserves logits for a whole batch, of which hardly anything is ever touched.
     in_process = "starting go runner" in text
     return LoadedParts(
-        weights=sizes.get("model"),
+        weights=None if twice else sizes.get("model"),
         kv=sizes.get("KV"),
         recurrent=sizes.get("RS"),
         compute=None if in_process else sizes.get("compute"),
         output=sizes.get("output"),
-        gpu=any(kind == "model" and _GPU.fullmatch(device) for _component, device, kind, _size in buffers),
+        gpu=gpu,
         parallel=_number(_SLOTS, text),
         context=_number(_CELLS, text),
         batch=_number(_BATCH, text),
@@ -147,12 +156,18 @@ def _llama(text: str) -> LoadedParts:
 
 
 def _own_engine(text: str) -> LoadedParts | None:
-    parts = {name: _bytes(size, unit) for name, size, unit in _PART.findall(text)}
+    parts: dict[str, int] = {}
+    found = _PART.findall(text)
+    for name, _device, size, unit in found:
+        parts[name] = parts.get(name, 0) + _bytes(size, unit)
     if not parts:
         return None
-    request = _request(text) or LoadedParts()
     return replace(
-        request, weights=parts.get("model weights"), kv=parts.get("kv cache"), compute=parts.get("compute graph")
+        _request(text) or LoadedParts(),
+        weights=parts.get("model weights"),
+        kv=parts.get("kv cache"),
+        compute=parts.get("compute graph"),
+        gpu=any(name == "model weights" and _GPU.fullmatch(device) for name, device, _size, _unit in found),
     )
 
 

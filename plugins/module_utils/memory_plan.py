@@ -17,8 +17,9 @@ from typing import Any
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import Engine
 from ansible_collections.llmops.ollama.plugins.module_utils.gguf import BLOCKS
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import MIB, Hardware
-from ansible_collections.llmops.ollama.plugins.module_utils.load_log import Calibration, last_load
+from ansible_collections.llmops.ollama.plugins.module_utils.load_log import Calibration, loads
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import (
+    KV_TYPES,
     MAX_CHECKPOINTS,
     Load,
     ModelMemory,
@@ -181,6 +182,12 @@ class Workload:
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     unknown: int = 0
 
+    def in_batches(self, batch: int | None) -> Workload:
+        """The same with so many tokens computed at once, where a model does not say itself; None: as they are."""
+        if batch is None:
+            return self
+        return replace(self, models=tuple(replace(model, batch=model.batch or batch) for model in self.models))
+
     @property
     def count(self) -> int:
         """How many can be in memory together."""
@@ -332,12 +339,18 @@ class Planner:
         return replace(at, prompt_cache_mib=max(0, size))
 
     def _keep(self, at: Configuration, tuned: Mapping[str, int], levers: Levers, spill: bool) -> Configuration:
-        """The last run's numbers in the place of new ones that are hardly different."""
+        """The last run's numbers in the place of new ones that are hardly different.
+
+        Prompt caches take what is left, of which a log that corrects the prediction changes a large part: they are
+        hardly different where that is little of the budget.
+        """
         close: dict[str, Any] = {}
         for name in ("parallel", "context", "prompt_cache_mib"):
             old, new = tuned.get(name, 0), getattr(at, name)
-            fixed = levers.prompt_cache_fixed if name == "prompt_cache_mib" else len(getattr(levers, name)) == 1
-            if old > 0 and not fixed and abs(old - new) <= self._policy.tolerance * old:
+            caches = name == "prompt_cache_mib"
+            fixed = levers.prompt_cache_fixed if caches else len(getattr(levers, name)) == 1
+            whole = self._budget.main / max(1, at.loaded_models) if caches else old
+            if old > 0 and not fixed and abs(old - new) <= self._policy.tolerance * whole:
                 close[name] = old
         kept = replace(at, **close)
         return kept if kept == at or self._fits(self._need(kept, spill), spill) else at
@@ -411,26 +424,22 @@ class Planner:
 def calibrations(
     log: str, models: Sequence[Model], engine: Engine, packing: Packing = UNPACKED
 ) -> dict[str, Calibration]:
-    """Factors from the last load in a server's log, by the name of the weights; none where it is of no such model.
+    """Factors from each model's last load in a server's log, by the name of its weights.
 
-    ``packing`` is the processor's; weights that the log shows on a GPU are as they are in the file.
+    ``packing`` is the processor's; weights that the log shows on a GPU are as they are in the file. A cache of a type
+    that llama-server knows and no plan has tells nothing about others.
     """
-    parts = last_load(log)
-    if not parts or not parts.parallel or not parts.context or parts.llama_server != engine.runs_llama_server:
-        return {}
-    for model in models:
-        if model.blob and model.blob == parts.blob:
-            load = Load(
-                model.shape,
-                parts.parallel,
-                parts.context,
-                parts.kv_type or "f16",
-                parts.batch,
-                packing=UNPACKED if parts.gpu else packing,
-                flash=parts.flash,
-            )
-            return {model.blob: Calibration.of(predict([load], engine).models[0], parts)}
-    return {}
+    shapes = {model.blob: model.shape for model in reversed(models) if model.blob}
+    found: dict[str, Calibration] = {}
+    for parts in loads(log):
+        shape, kv_type = shapes.get(parts.blob or ""), parts.kv_type or KV_TYPES[0]
+        if not shape or not parts.blob or not parts.parallel or not parts.context or kv_type not in KV_TYPES:
+            continue
+        if parts.llama_server == engine.runs_llama_server:
+            packed = UNPACKED if parts.gpu else packing
+            load = Load(shape, parts.parallel, parts.context, kv_type, parts.batch, packing=packed, flash=parts.flash)
+            found[parts.blob] = Calibration.of(predict([load], engine).models[0], parts)
+    return found
 
 
 def requantized(shape: ModelShape, quantization: Quantization) -> ModelShape:

@@ -175,16 +175,16 @@ def choose(
         warnings += [f"{each.base} is passed over for {definition.name}. {each.problem}" for each in gone]
         del smallest[key]
         to_come = [model for models in smallest.values() for model in models]
-        found, why = _first_that_fits(listed, [*beside, *to_come], host)
+        found, why, whole = _first_that_fits(listed, [*beside, *to_come], host)
         if found is None and host.plan_freely:
             freely = replace(host, plan=host.plan_freely, plan_freely=None)
-            found, why = _first_that_fits(listed, [*beside, *to_come], freely)
+            found, why, whole = _first_that_fits(listed, [*beside, *to_come], freely)
             if found:
                 why = f"With the settings given none fits. Without them: {why}"
                 warnings.append(f"{definition.name}: {why}")
         # Of a better one, or of any, nobody could tell just now: only what is there already may then be taken.
         unknown = [each for each in listed if not each.model and not each.absent]
-        in_doubt = [each for each in unknown if found is None or listed.index(each) < listed.index(found)]
+        in_doubt = [each for each in unknown if not (found and whole) or listed.index(each) < listed.index(found)]
         if in_doubt and not (found and found.model and found.model.source == SERVER):
             warnings.append(f"What {definition.name} is made of could not be decided. {in_doubt[0].problem}")
             continue
@@ -200,8 +200,10 @@ def choose(
     return choices, warnings
 
 
-def _first_that_fits(listed: Sequence[Candidate], beside: Sequence[Model], host: Host) -> tuple[Candidate | None, str]:
-    """The candidate to take, and why; None, and what stands against each of them."""
+def _first_that_fits(
+    listed: Sequence[Candidate], beside: Sequence[Model], host: Host
+) -> tuple[Candidate | None, str, bool]:
+    """The candidate to take, why, and whether with all that is wanted; None, and what stands against each of them."""
     plans: list[tuple[Candidate, MemoryPlan]] = []
     against: dict[str, str] = {}  # in the order of the candidates
     for candidate in listed:
@@ -222,13 +224,13 @@ def _first_that_fits(listed: Sequence[Candidate], beside: Sequence[Model], host:
             against[str(candidate.base)] = f"is too large for the {plan.budget.gpu} MiB of the GPUs"
     fitting = [(candidate, plan) for candidate, plan in plans if plan.fits]
     if not fitting:
-        return None, "; ".join(f"{base} {what}" for base, what in against.items())
+        return None, "; ".join(f"{base} {what}" for base, what in against.items()), False
     whole = [each for each in fitting if not each[1].wanted and not each[1].spilled]
     # Where each has to give way, the one that serves the most; the first of equals.
     candidate, plan = whole[0] if whole else max(fitting, key=lambda each: _served(each[1]))
     before = [str(each.base) for each in listed[: listed.index(candidate)]]
     reasons = {base: what for base, what in against.items() if base in before}
-    return candidate, _reason(candidate, plan, len(listed), reasons, host)
+    return candidate, _reason(candidate, plan, len(listed), reasons, host), bool(whole)
 
 
 def _served(plan: MemoryPlan) -> tuple[bool, int, int, int]:

@@ -332,6 +332,7 @@ def plan_memory(
     """How the models would be loaded, and whether they fit. Raises, and takes the rest, as ``recommend`` does."""
     tuned = of_same_policy(tuned, policy)
     row = _row(hardware, policy, intent)
+    workload = workload.in_batches(measured.batch if measured else None)
     hardware = dataclasses.replace(hardware, gpus=reachable_gpus(hardware, intent))
     overhead = (_explicit(intent.environment, GPU_OVERHEAD) or 0) // MIB
     checkpoints = _explicit(intent.environment, CHECKPOINTS)
@@ -386,7 +387,7 @@ def _untuned(hardware: Hardware, environment: Mapping[str, str]) -> Levers:
     overhead = (_explicit(environment, GPU_OVERHEAD) or 0) // MIB
     memory = sum(max(0, (gpu.memory_mb or 0) - overhead) for gpu in hardware.gpus if gpu.offloads)
     return Levers(
-        loaded_models=[loaded or DEFAULT_LOADED_MODELS * max(1, len(hardware.gpus))],
+        loaded_models=[loaded or DEFAULT_LOADED_MODELS * max(1, sum(gpu.offloads for gpu in hardware.gpus))],
         parallel=[_explicit(environment, "OLLAMA_NUM_PARALLEL") or 1],
         kv_type=[environment.get(KV_CACHE_TYPE, KV_TYPES[0])],
         context=[context or default_context(memory)],
@@ -690,9 +691,14 @@ def _check_parallel(at: Situation) -> Iterator[str]:
 
 def _check_threads(at: Situation) -> Iterator[str]:
     threads, cpus = at.settled["threads"], at.hardware.cpus
-    if threads.rule == EXPLICIT and int(threads.value) > math.ceil(cpus):
+    if threads.rule != EXPLICIT:
+        return
+    # Where it is not told a number, llama-server takes all physical cores that there are.
+    number = int(threads.value) if int(threads.value) > 0 else at.hardware.physical_cores
+    if number > math.ceil(cpus):
+        value = f"{threads.value}" if number == int(threads.value) else f"{threads.value}, which means {number}"
         yield (
-            f"{threads.variable} is {threads.value}, and the service may use {_amount(cpus)} CPUs: threads without a "
+            f"{threads.variable} is {value}, and the service may use {_amount(cpus)} CPUs: threads without a "
             "CPU hold all others up at each step."
         )
 
@@ -770,7 +776,7 @@ def _check_flash_attention(at: Situation) -> Iterator[str]:
 def _check_room(at: Situation) -> Iterator[str]:
     """The reserve is a guess of what others need; here they have more, and the plan does not shrink by it."""
     plan, room, usable = at.plan, at.hardware.memory_room_mb, at.hardware.usable_memory_mb
-    if room is not None and plan.fits and not plan.on_gpu and plan.planned_mb > room:
+    if room is not None and plan.fits and plan.planned_mb > room:
         yield (
             f"Other processes hold {usable - room} of {usable} MiB of memory: {room} MiB are left, and the models may "
             f"take up to {plan.planned_mb} MiB. End what is not needed (ps aux --sort=-rss), or plan for it: reserve "

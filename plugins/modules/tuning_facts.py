@@ -416,11 +416,11 @@ def replaced(foreign: Foreign | None) -> list[str]:
 
 
 def load_log() -> str:
-    """What the running service logged when it loaded the newest of its models; requests since then are many."""
+    """What the running service logged when it loaded each of its models; requests since then are many."""
     server = service_pids(Files(), SERVICE)[:1]
     try:
-        began = max((started(child) for pid in server for child in descendants(int(pid))), default=0.0)
-        return Systemd().log_between(SERVICE, began - LOG_BEFORE, began + LOG_AFTER) if began else ""
+        began = sorted({started(child) for pid in server for child in descendants(int(pid))})
+        return "\n".join(Systemd().log_between(SERVICE, time - LOG_BEFORE, time + LOG_AFTER) for time in began)
     except OllamaError:  # it has just ended, or its journal cannot be read: nothing to correct predictions with
         return ""
 

@@ -81,7 +81,7 @@ class Situation:
         if self.engine.threads_variable:
             given[self.engine.threads_variable] = str(setting.threads)
         intent = dataclasses.replace(self.intent, environment={**self.intent.environment, **given})
-        return recommend(self.hardware, self.policy, intent, self.workload)
+        return recommend(self.hardware, self.policy, intent, self.workload.in_batches(setting.batch))
 
     def change(self, setting: Setting) -> Change:
         """What makes a setting effective; nothing for the current one."""
@@ -124,12 +124,13 @@ class Situation:
         ):
             threads = (current.threads,)  # the model's own parameter wins over the variable
         batches = tuple(sorted(values("batch", wish.batches, MAX_BATCH))) if wish.batches else ()
+        largest = dataclasses.replace(current, batch=max((current.batch or 0, *batches)) or None)
         return Space(
             parallel,
             threads or thread_values(computed, hardware.usable_cores),
             kv_types,
             tuple(dict.fromkeys((current.batch, *batches))),
-            {kv_type: self._most(parallel, current, kv_type) for kv_type in kv_types},
+            {kv_type: self._most(parallel, largest, kv_type) for kv_type in kv_types},
         ).check()
 
     def _threads(self, wanted: Sequence[int]) -> tuple[int, ...]:
@@ -150,7 +151,7 @@ class Situation:
         least = self.tuning(current).memory.configuration
         fitting = 0
         for value in sorted(parallel):
-            memory = self.tuning(Setting(value, current.threads, kv_type)).memory
+            memory = self.tuning(dataclasses.replace(current, parallel=value, kv_type=kv_type)).memory
             at = memory.configuration
             if not memory.fits or at.context < least.context or at.loaded_models < least.loaded_models:
                 break

@@ -37,7 +37,7 @@ FAULTS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "policy key that is none": ({"ollama_tuning_policy": {"paralel": 3}}, ("paralel",)),
     "memory that is not there": (
         {"ollama_tuning_policy": {"reserve": {"min_mb": 3900}}},
-        ("gemma3:270m Q4_K_M would take up to", "reserve of 3900 MiB", "Nothing was changed"),
+        ("gemma3:270m Q4_K_M would take up to", "reserve of 3900 MiB", "The service was not touched"),
     ),
     "number that is none": ({"ollama_environment": {"OLLAMA_NUM_PARALLEL": "four"}}, ("OLLAMA_NUM_PARALLEL", "four")),
     "address among the variables": (

@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils.load_log import (
     Calibration,
     LoadedParts,
-    last_load,
     load_of,
+    loads,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB, ModelMemory
 
@@ -28,7 +29,7 @@ def size(mib: float) -> int:
 
 
 def test_llama_server() -> None:
-    assert last_load(read("llama-server-0.34.0-gemma3-p2-4096-q8_0")) == LoadedParts(
+    assert loads(read("llama-server-0.34.0-gemma3-p2-4096-q8_0"))[-1] == LoadedParts(
         weights=size(170.21) + size(53.79),
         kv=size(12.75) + size(23.91),
         compute=size(48.09),
@@ -43,10 +44,10 @@ def test_llama_server() -> None:
 
 
 def test_without_flash_attention() -> None:
-    load = last_load(read("llama-server-0.34.0-gemma3-p2-4096-f16-no-flash"))
+    load = loads(read("llama-server-0.34.0-gemma3-p2-4096-f16-no-flash"))[-1]
     assert load
     assert (load.flash, load.kv_type, load.compute) == (False, "f16", size(110.54))
-    old = last_load(read("ollama-engine-0.24.0-gemma3-p2-4096-f16").replace("Attention:Enabled", "Attention:Disabled"))
+    old = loads(read("ollama-engine-0.24.0-gemma3-p2-4096-f16").replace("Attention:Enabled", "Attention:Disabled"))[-1]
     assert old
     assert not old.flash
 
@@ -56,13 +57,13 @@ def test_without_flash_attention() -> None:
 )
 def test_weights_on_a_gpu(device: str, gpu: bool) -> None:
     log = read("llama-server-0.34.0-gemma3-p2-4096-q8_0").replace("CPU_REPACK model", f"{device} model")
-    load = last_load(log)
+    load = loads(log)[-1]
     assert load
     assert (load.gpu, load.weights) == (gpu, size(170.21) + size(53.79))
 
 
 def test_the_old_engines_own_models() -> None:
-    assert last_load(read("ollama-engine-0.24.0-gemma3-p2-4096-f16")) == LoadedParts(
+    assert loads(read("ollama-engine-0.24.0-gemma3-p2-4096-f16"))[-1] == LoadedParts(
         weights=size(394.0),
         kv=size(50.2),
         compute=size(28.2),
@@ -77,7 +78,7 @@ def test_the_old_engines_own_models() -> None:
 
 def test_the_old_engines_llama_cpp() -> None:
     # Its compute buffer of 129 MiB is left out: nearly all of it are logits that are never written.
-    assert last_load(read("ollama-llama-0.24.0-llama-p1-2048-f16")) == LoadedParts(
+    assert loads(read("ollama-llama-0.24.0-llama-p1-2048-f16"))[-1] == LoadedParts(
         weights=size(379.05),
         kv=size(12.0),
         output=size(0.25),
@@ -90,10 +91,27 @@ def test_the_old_engines_llama_cpp() -> None:
     )
 
 
-def test_the_last_load_counts() -> None:
+def test_a_model_on_several_devices() -> None:
+    one = read("ollama-engine-0.24.0-gemma3-p2-4096-f16")
+    part = re.compile(r'^.*msg="(?:model weights|kv cache|compute graph)" device=CPU .*\n', re.MULTILINE)
+    several = part.sub(lambda line: line[0] + line[0].replace("device=CPU", "device=CUDA0"), one)
+    alone, both = loads(one)[-1], loads(several)[-1]
+    assert (alone.gpu, both.gpu) == (False, True)
+    for name in ("weights", "kv", "compute"):
+        assert getattr(both, name) == 2 * getattr(alone, name)
+
+
+def test_weights_that_are_mapped_and_copied_to_a_gpu_say_nothing() -> None:
+    log = read("llama-server-0.34.0-gemma3-p2-4096-q8_0").replace(" CPU model", " CPU_Mapped model")
+    assert loads(log)[-1].weights == size(170.21) + size(53.79)
+    log = log.replace(" CPU_REPACK model", " CUDA0 model")
+    assert (loads(log)[-1].gpu, loads(log)[-1].weights) == (True, None)
+
+
+def test_all_loads_in_order() -> None:
     first, second = read("ollama-engine-0.24.0-gemma3-p2-4096-f16"), read("llama-server-0.34.0-gemma3-p2-4096-q8_0")
-    assert last_load(first + second) == last_load(second)
-    assert last_load(second + second) == last_load(second)
+    assert loads(first + second)[-1] == loads(second)[-1]
+    assert loads(second + second) == [*loads(second), *loads(second)]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +133,7 @@ def test_the_load_of_one_runner_among_several(name: str, port: int, weights: int
 
 @pytest.mark.parametrize("log", ["", "Listening on 127.0.0.1:11434\n", "kv cache\n"])
 def test_a_log_without_a_load(log: str) -> None:
-    assert last_load(log) is None
+    assert loads(log) == []
 
 
 def test_real_parts_scale_predicted_ones() -> None:

@@ -606,6 +606,7 @@ def test_a_real_load_corrects_the_prediction() -> None:
 
 
 LOGS = Path(__file__).parents[2] / "fixtures/logs"
+CACHE = "LLAMA_ARG_CACHE_RAM"
 BLOB = "sha256-8b90dc09855b7fc6fe7d3bec8afbe0e27541fa3ed72eb0b3b2ea0e56f3b47d88"
 
 
@@ -628,6 +629,20 @@ def test_factors_from_the_log_of_a_real_load(log: str, engine: str, blob: str, k
         assert 0.9 < calibration.weights < 1.1
         assert calibration.kv == pytest.approx(1, rel=0.01)
         assert calibration.compute == pytest.approx(1, rel=0.04)
+
+
+def test_every_model_that_was_loaded_is_known() -> None:
+    text = (LOGS / "llama-server-0.34.0-two-models-p2-4096-q8_0.log").read_text()
+    blobs = list(dict.fromkeys(re.findall(r"--model \S*/blobs/(sha256-[0-9a-f]{64})", text)))
+    models = [Model(f"m:{number}", GEMMA, blob=blob) for number, blob in enumerate(blobs)]
+    assert len(blobs) == 2
+    assert set(calibrations(text, models, Engine.parse("0.34.0"))) == set(blobs)
+
+
+@pytest.mark.parametrize("kv_type", ["bf16", "q5_1"])
+def test_a_cache_of_a_type_that_no_plan_has_says_nothing(kv_type: str) -> None:
+    text = (LOGS / "llama-server-0.34.0-gemma3-p2-4096-q8_0.log").read_text().replace("K (q8_0)", f"K ({kv_type})")
+    assert calibrations(text, [Model("gemma3:270m", GEMMA, blob=BLOB)], Engine.parse("0.34.0")) == {}
 
 
 def test_a_load_without_flash_attention_is_compared_with_such_a_prediction() -> None:
@@ -705,6 +720,28 @@ class TestTolerance:
         computed = int(plan(memory, LLAMA_8B).environment["LLAMA_ARG_CACHE_RAM"])
         kept = plan(memory, LLAMA_8B, tuned={"LLAMA_ARG_CACHE_RAM": str(computed - 64)})
         assert kept.environment["LLAMA_ARG_CACHE_RAM"] == str(computed - 64)
+
+    @pytest.mark.parametrize("weights", [0.98, 0.99, 1.01, 1.02])
+    def test_a_log_that_comes_and_goes_changes_nothing_for_long(self, weights: float) -> None:
+        """It corrects the prediction a little, and of prompt caches, which take what is left, that is a large part."""
+        memory, models = Hardware.describe(host(4, 8055)), (Model("m:1", LLAMA_8B, blob="sha256-aa"),)
+        without, known = Workload(models), Workload(models, {"sha256-aa": Calibration(weights=weights)})
+        intent, policy = Intent.make(engine_version="0.34.0"), Policy.load()
+        if abs(weights - 1) > 0.015:
+            assert (
+                recommend(memory, policy, intent, known).environment
+                != recommend(memory, policy, intent, without).environment
+            )
+        tuning = recommend(memory, policy, intent, without)
+        set_to = [tuning.environment[CACHE]]
+        for each in (known, without, known, without):
+            tuning = recommend(memory, policy, intent, each, self.tuned(tuning))
+            set_to.append(tuning.environment[CACHE])
+            assert tuning.memory.planned_mb <= tuning.memory.budget.main
+        # Once to less, where that is needed, and not back.
+        assert int(set_to[1]) <= int(set_to[0])
+        assert weights > 1 or set_to[1] == set_to[0]
+        assert set_to[1:] == [set_to[1]] * 4
 
     def test_what_no_longer_fits_is_not_kept(self) -> None:
         memory = host(4, 7300)

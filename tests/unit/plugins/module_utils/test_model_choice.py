@@ -250,6 +250,17 @@ def test_in_doubt_only_what_is_there_is_taken() -> None:
     assert chosen(at, q4_0=UNKNOWN) == ["fp16"]  # a smaller one does not matter
 
 
+def test_a_later_candidate_that_nobody_could_tell_of_may_serve_more() -> None:
+    both = {"name": "llama3:8b", "candidates": ["fp16", "q8_0"]}
+    tight = host(4, 18500)
+    assert chosen(tight, both) == ["q8_0"]
+    choices, (warning,) = decide(tight, both, q8_0=UNKNOWN)
+    assert not choices
+    assert "could not be decided. No answer from the registry." in warning
+    # Where the first one serves all that is wanted, no other one could serve more.
+    assert chosen(host(4, 24576), both, q8_0=UNKNOWN) == ["fp16"]
+
+
 def test_several_models_must_fit_together() -> None:
     first = {"name": "one:8b", "candidates": ["q8_0", "q4_0"]}
     second = {"name": "two:8b", "candidates": ["q8_0", "q4_0"]}

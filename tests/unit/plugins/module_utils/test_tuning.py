@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.record import Measured
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import Engine
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB, Load, predict
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import Workload
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Model
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy
@@ -180,6 +182,16 @@ def test_more_threads_than_cpus_are_warned_of() -> None:
     assert tune(host(8, 32768, physical_cores=4), environment=asked).warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("threads", "words"),
+    [("-1", "-1, which means 64, and the service may use 4 CPUs"), ("0", "0, which means 64"), ("4", "")],
+)
+def test_threads_that_llama_server_chooses_are_warned_of_under_a_quota(threads: str, words: str) -> None:
+    tuning = tune(host(64, 64 * GIB, cpu_quota=4), environment={"LLAMA_ARG_THREADS": threads})
+    assert words in " ".join(tuning.warnings)
+    assert bool(tuning.warnings) == bool(words)
+
+
 def test_a_reserve_that_leaves_nothing_is_warned_of() -> None:
     tuning = tune(host(4, 1024))
     (warning,) = tuning.warnings
@@ -242,6 +254,18 @@ def test_a_named_profile_is_taken_with_a_warning_above_the_host(profile: str, pa
     tuning = tune(BALANCED, profile=profile)
     assert (tuning.profile, tuning.environment["OLLAMA_NUM_PARALLEL"]) == (profile, parallel)
     assert [("16 CPUs and 64 GB" in text and "8 usable CPUs" in text) for text in tuning.warnings] == [True] * warned
+
+
+def test_gpus_that_the_engine_does_not_use_hold_no_models() -> None:
+    apu = {"vendor": "amd", "name": "APU", "integrated": True}
+    models = Workload(tuple(Model(f"m:{number}", LLAMA_8B, blob=f"sha256-{number}") for number in range(6)))
+    planned = [
+        recommend(
+            Hardware.describe(host(16, 65536, gpus=gpus)), Policy.load(), Intent.make(profile="off"), models
+        ).memory
+        for gpus in (CARD, [*CARD, apu])
+    ]
+    assert planned[0].configuration.loaded_models == planned[1].configuration.loaded_models == 3
 
 
 def test_off_leaves_only_what_the_user_asked_for() -> None:
@@ -473,6 +497,16 @@ def test_measured_settings_come_before_computed_ones() -> None:
     assert measured(host(8, 32000), engine_version="0.24.0").model_parameters == {"num_thread": 5, "num_batch": 1024}
 
 
+@pytest.mark.parametrize("batch", [None, 2048, 4096])
+def test_a_measured_batch_is_planned_for(batch: int | None) -> None:
+    small, models = Hardware.describe(host(4, 7812)), Workload((Model("m:1", LLAMA_8B),))
+    found = replace(MEASURED, parallel=2, threads=4, kv_type="f16", batch=batch)
+    tuning = recommend(small, Policy.load(), Intent.make(engine_version="0.34.0"), models, measured=found)
+    at = tuning.memory.configuration
+    load = Load(LLAMA_8B, at.parallel, at.context, at.kv_type, batch, at.prompt_cache_mib)
+    assert predict([load], Engine.parse("0.34.0")).peak <= tuning.memory.budget.main * MIB
+
+
 def test_what_the_search_had_no_choice_in_is_computed() -> None:
     found = by_key(measured(host(8, 32000), replace(MEASURED, kv_type=None, batch=None)))
     assert (found["kv_cache_type"].value, found["kv_cache_type"].rule) == ("f16", "policy")
@@ -521,3 +555,11 @@ def test_memory_that_others_hold_is_told_where_the_models_may_need_it(room: int 
     # What the warning advises is enough.
     heeded = recommend(hardware, Policy.load({"reserve": {"min_mb": 31800 - (room or 31800)}}), Intent.make(), models)
     assert not any("Other processes" in text for text in heeded.warnings)
+
+
+def test_memory_that_others_hold_is_told_where_the_models_are_on_a_gpu() -> None:
+    """Their prompt caches are in main memory."""
+    hardware = Hardware.describe(host(8, 63400, memory_room_mb=4000, gpus=CARD))
+    tuning = recommend(hardware, Policy.load(), Intent.make(), Workload((Model("m:1", LLAMA_8B),)))
+    assert tuning.memory.on_gpu
+    assert "4000 MiB are left, and the models may take up to" in tuning.warnings[0]
