@@ -127,9 +127,10 @@ class Client:
 
     def _models(self, path: str) -> list[Json]:
         value = self._object("GET", path)
-        if "models" not in value:  # an empty list may come as null, but the key is always there
+        models = value.get("models", 0)
+        if not isinstance(models, (list, type(None))):  # an empty list may come as null, but the key is always there
             raise self._not_ollama(path, "with JSON that holds no list of models")
-        return list(value["models"] or [])
+        return list(models or [])
 
     def _object(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Json:
         with self._request(method, path, body) as response:

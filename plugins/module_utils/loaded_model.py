@@ -18,7 +18,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.effective import Che
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import GPU_ALL, GPU_SOME
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, NotFound, OllamaError, Unhealthy
 from ansible_collections.llmops.ollama.plugins.module_utils.load_log import LoadedParts, load_of
-from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB
+from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB, VISION_CONTEXT
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
 from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import SINGLE_SLOT_FAMILIES
 from ansible_collections.llmops.ollama.plugins.module_utils.runner import Runner
@@ -27,7 +27,6 @@ from ansible_collections.llmops.ollama.plugins.module_utils.runner import Runner
 RUNNER_TIMEOUT = 5.0
 # A load is logged from shortly before its runner starts until the model is in memory, which may take minutes.
 LOG_BEFORE, LOG_AFTER = 15.0, 900.0
-VISION_CONTEXT = 2048  # what the server gives a model that sees, at least
 
 
 class Model:

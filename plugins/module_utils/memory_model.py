@@ -25,6 +25,7 @@ KIB = 1024
 MIB = 1024 * KIB
 
 KV_TYPES = ("f16", "q8_0", "q4_0")
+VISION_CONTEXT = 2048  # tokens that the server gives a model that takes images, at least
 
 # Caches grow in steps of this many cells.
 CELL_PADDING = 256
@@ -300,8 +301,9 @@ def effective_parallel(load: Load) -> int:
 
 
 def effective_context(load: Load) -> int:
-    """Tokens per slot: not more than the model was trained for."""
-    return min(load.context, load.shape.trained_context or load.context)
+    """Tokens per slot: not more than the model was trained for, and for images not less than the server's minimum."""
+    asked = max(load.context, VISION_CONTEXT) if load.shape.vision else load.context
+    return min(asked, load.shape.trained_context or asked)
 
 
 def effective_batch(load: Load, engine: Engine) -> int:

@@ -174,7 +174,7 @@ class Lookup:
         size = told if isinstance(told, int) else 0
         shape = from_server(show, size)
         if show.get("projector_info"):
-            shape = replace(shape, weight_bytes=max(shape.weight_bytes, size))
+            shape = replace(shape, weight_bytes=max(shape.weight_bytes, size), vision=True)
         said = str(show.get("parameters") or "")
         parameters = dict(re.findall(r"^(num_ctx|num_batch|num_gpu)\s+(-?\d+)\s*$", said, re.M))
         details = show.get("details")

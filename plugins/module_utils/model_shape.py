@@ -85,8 +85,9 @@ class Layer:
 class ModelShape:
     """The sizes from which a model's memory follows. Bytes where the name says so, otherwise elements or a count.
 
-    ``vocabulary`` and ``merges`` count the tokenizer's entries; ``tied`` says that input and output share a matrix.
-    ``matrices`` has the bytes of all that is multiplied with, by the type in which it is stored.
+    ``vocabulary`` and ``merges`` count the tokenizer's entries; ``tied`` says that input and output share a matrix,
+    ``vision`` that it takes images. ``matrices`` has the bytes of all that is multiplied with, by the type in which it
+    is stored.
     """
 
     architecture: str
@@ -105,6 +106,7 @@ class ModelShape:
     quantization: str = ""
     recurrent_bytes: int = 0  # of one slot
     is_embedding: bool = False
+    vision: bool = False
     family: str = ""
     parameters: int = 0  # elements of all tensors; 0 where they are not known
     embedding_type: str = ""
@@ -256,6 +258,7 @@ def _shape(
         quantization=quantization,
         recurrent_bytes=_recurrent_bytes(keys, count),
         is_embedding=keys.get("pooling_type") is not None,
+        vision=keys.number("vision.block_count") > 0,
         family=family,
         parameters=sum(prod(tensor.shape) for tensor in tensors) or keys.parameter_count,
         embedding_type=embedding_type,
@@ -265,7 +268,7 @@ def _shape(
 
 def _layers(keys: _Keys, count: int, embedding: int) -> Iterable[Layer]:
     heads = max(1, keys.number("attention.head_count", 1))
-    kv_heads = keys.per_layer("attention.head_count_kv", count, heads)
+    kv_heads = _kv_heads(keys, count)
     own = min(OWN_KV_LAYERS.get(keys.architecture, count), count - keys.number("attention.shared_kv_layers"))
     interval = keys.number("full_attention_interval") or ATTENTION_INTERVALS.get(keys.architecture, 1)
     windows = _windows(keys, count)
@@ -276,6 +279,11 @@ def _layers(keys: _Keys, count: int, embedding: int) -> Iterable[Layer]:
         value = keys.number(f"attention.value_length{suffix}", embedding // heads)
         stored = kv_heads[number] if number < own and (number + 1) % interval == 0 else 0
         yield Layer(stored * key, stored * value, window)
+
+
+def _kv_heads(keys: _Keys, count: int) -> list[int]:
+    """Heads of each layer that keep keys and values: all, where nothing else is said, and none without attention."""
+    return keys.per_layer("attention.head_count_kv", count, keys.number("attention.head_count", 1))
 
 
 def _windows(keys: _Keys, count: int) -> list[bool]:
@@ -310,7 +318,7 @@ def _recurrent_bytes(keys: _Keys, count: int) -> int:
     inner, state, kernel = keys.number("ssm.inner_size"), keys.number("ssm.state_size"), keys.number("ssm.conv_kernel")
     short = keys.number("shortconv.l_cache")
     interval = keys.number("full_attention_interval") or ATTENTION_INTERVALS.get(keys.architecture, 1)
-    kv_heads = keys.per_layer("attention.head_count_kv", count, 1)
+    kv_heads = _kv_heads(keys, count)
     recurrent = sum(1 for number in range(count) if kv_heads[number] == 0 or (number + 1) % interval)
     if keys.architecture in ("mamba", "mamba2") or keys.architecture.startswith("falcon-h1"):
         recurrent = count

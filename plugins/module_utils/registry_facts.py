@@ -45,7 +45,8 @@ class Elsewhere:
         parameters: dict[str, Any] = {}
         for layer in manifest.of_kind("params"):
             parameters.update(registry.json_blob(source, layer))
-        shape = replace(shape, weight_bytes=shape.weight_bytes + beside)
+        vision = shape.vision or bool(manifest.of_kind("projector"))
+        shape = replace(shape, weight_bytes=shape.weight_bytes + beside, vision=vision)
         blob = weights[0].digest.replace(":", "-")
         return with_parameters(Model(str(name), shape, blob=blob, source="registry", size=manifest.size), parameters)
 

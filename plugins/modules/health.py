@@ -73,7 +73,7 @@ options:
   models:
     description:
       - The models that the host shall have, in every form that O(llmops.ollama.model#module:name) takes. If given, only
-        their pins of O(lock) count. An empty list loads none, unless O(model) names one: at V(effective) all is proved
+        their pins of O(lock) count. An empty list loads none, unless O(model) names one; V(effective) then proves all
         that shows without a model.
     type: list
     elements: raw

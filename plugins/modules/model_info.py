@@ -13,6 +13,8 @@ description:
   - Returns what C(ollama list), C(ollama ps) and C(ollama show) tell, as data - sizes, digests, quantization, context,
     parameters, and how long a loaded model will still stay in memory.
   - Loads nothing, and does not prolong the stay of a loaded model.
+  - A model that the server does not show, such as one in the cloud while nobody is signed in, comes with what the list
+    of models tells of it, and with a warning.
 author:
   - llmops.ollama contributors (@llmops)
 options:
@@ -146,12 +148,14 @@ running:
       sample: 86399.6
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
 from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_OPTIONS, Result, run
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import NotFound, UnexpectedAnswer
 from ansible_collections.llmops.ollama.plugins.module_utils.model_info import installed, running
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
 
@@ -166,17 +170,27 @@ def execute(module: AnsibleModule) -> Result:
     given = module.params
     names = None if given["name"] is None else {ModelName.parse(name).key for name in given["name"]}
 
-    def wanted(entry: dict[str, Any]) -> bool:
-        return names is None or str(entry.get("name", "")).lower() in names
+    def wanted(entry: Any) -> bool:
+        return isinstance(entry, dict) and (names is None or str(entry.get("name", "")).lower() in names)
 
     with Client(given["url"], given["timeout"]) as client:
         loaded, now = client.ps(), datetime.now(timezone.utc)
         return {
             "changed": False,
             "version": client.version(),
-            "models": [installed(tag, client.show(str(tag["name"]))) for tag in client.tags() if wanted(tag)],
+            "models": [installed(tag, _show(client, tag, module)) for tag in client.tags() if wanted(tag)],
             "running": [running(entry, now) for entry in loaded if wanted(entry)],
         }
+
+
+def _show(client: Client, tag: Mapping[str, Any], module: AnsibleModule) -> Mapping[str, Any]:
+    """What the server shows of a model in its list. It may be gone since, or one in the cloud that is not for us."""
+    name = str(tag.get("name", ""))
+    try:
+        return client.show(name)
+    except (NotFound, UnexpectedAnswer) as error:
+        module.warn(f"Of {name} there is only what the list of models tells: {error.problem}")
+        return {}
 
 
 def main() -> None:

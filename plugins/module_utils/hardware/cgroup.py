@@ -58,9 +58,9 @@ def service_pids(files: Files, unit: str) -> list[str]:
     return []
 
 
-def outermost_limit(files: Files) -> int | None:
-    """The memory limit of the outermost group that is visible here: a container's own, where this is one. Bytes."""
-    for place in ancestors(files, "1", "memory")[-1:]:
+def root_limit(files: Files) -> int | None:
+    """The memory limit of the group that the service manager has all others in: a container's own. Bytes."""
+    for place in ancestors(files, "1", "memory", below="")[:1]:
         for name in ("memory.max", "memory.limit_in_bytes"):
             limit = files.integer(f"{place}/{name}")
             if limit is not None:

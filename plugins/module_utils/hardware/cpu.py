@@ -67,14 +67,14 @@ def allowed_cpus(files: Files, pid: str) -> frozenset[int]:
 def _performance(files: Files, online: frozenset[int]) -> frozenset[int]:
     """The fast cores of a hybrid CPU; on any other CPU all of them.
 
-    Intel's kernel driver names the two kinds. Arm gives each core a capacity relative to the fastest (1024); the step
-    from big to LITTLE is a factor of two or more, the step from prime to big is less.
+    Intel's kernel driver names the two kinds. Arm gives each core a capacity relative to the fastest (1024): that of
+    LITTLE ones is up to 0.56 of it, that of big ones beside a prime one 0.7 and more.
     """
     fast = cpu_list(files.read("/sys/devices/cpu_core/cpus")) & online
     if fast and files.exists("/sys/devices/cpu_atom/cpus"):
         return fast
     capacity = {cpu: files.integer(f"{CPU}/cpu{cpu}/cpu_capacity") or 0 for cpu in online}
-    return frozenset(cpu for cpu in online if 2 * capacity[cpu] >= max(capacity.values()))
+    return frozenset(cpu for cpu in online if 8 * capacity[cpu] >= 5 * max(capacity.values()))
 
 
 def _features(info: dict[str, str]) -> tuple[str, ...]:

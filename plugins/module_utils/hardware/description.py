@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import (
     VISIBILITY,
     Engine,
+    clean,
     computes_on,
     is_on,
     visible,
@@ -80,26 +81,34 @@ PARTS = (
 )
 
 
-GPU_KEYS = ("vendor", "name", "memory_mb", "integrated")
+GPU_KEYS = ("vendor", "name", "memory_mb", "integrated", "target")
+
+# What ROCm compiles for on integrated GPUs that Ollama uses by itself: Ryzen AI Max. Source: discover/runner.go.
+INTEGRATED_TARGETS = ("gfx1151",)
 
 
 @dataclass(frozen=True)
 class Gpu:
     """One GPU, or one MIG instance of a partitioned one. An integrated GPU lives in main memory.
 
-    ``enabled`` is no fact of the host: the server's variables let it use an integrated GPU.
+    ``target`` is what ROCm compiles for on an AMD one. ``enabled`` is no fact of the host: whether the server's
+    variables let it use integrated GPUs; None where they do not say.
     """
 
     vendor: str  # nvidia, amd, intel
     name: str = ""
     memory_mb: int | None = None
     integrated: bool = False
-    enabled: bool = False
+    target: str = ""
+    enabled: bool | None = None
 
     @property
     def offloads(self) -> bool:
-        """Whether Ollama puts models on it: by itself it passes over integrated GPUs, except NVIDIA's."""
-        return self.vendor == "nvidia" or self.enabled or not self.integrated
+        """Whether Ollama puts models on it: by itself it passes over most integrated GPUs, but not NVIDIA's."""
+        if not self.integrated:
+            return True
+        by_default = self.vendor == "nvidia" or self.target in INTEGRATED_TARGETS
+        return by_default if self.enabled is None else self.enabled
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for Ansible."""
@@ -119,8 +128,9 @@ def visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str], engine: En
             theirs = [gpu for gpu in found if gpu.vendor == vendor]
             left = [theirs[index] for index in visible(value, len(theirs))]
             found = [*(gpu for gpu in found if gpu.vendor != vendor), *left]
-    integrated = is_on(environment.get("OLLAMA_IGPU_ENABLE", "0"))
-    return tuple(dataclasses.replace(gpu, enabled=integrated and gpu.integrated) for gpu in found)
+    # Engines before llama-server do not read it.
+    asked = clean(environment.get("OLLAMA_IGPU_ENABLE", "")) if engine.runs_llama_server else ""
+    return tuple(dataclasses.replace(gpu, enabled=is_on(asked) if asked else None) for gpu in found)
 
 
 @dataclass(frozen=True)
@@ -256,4 +266,5 @@ def _gpu(index: int, entry: Any) -> Gpu:
         name=str(entry.get("name", "")),
         memory_mb=None if memory is None else int(number(memory, allowed, f"{where}: memory_mb")),
         integrated=integrated,
+        target=str(entry.get("target") or ""),
     )

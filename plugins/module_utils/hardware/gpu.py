@@ -21,7 +21,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.virtualizat
     read_virtualization,
 )
 
-# Runs a command and returns its output, or None when it is missing or fails.
+# Runs a command and returns its output, or None when it is missing or fails. Raises ``TimeoutExpired`` when it hangs.
 Run = Callable[[Sequence[str]], Optional[str]]
 
 TOOL_SECONDS = 10.0
@@ -38,25 +38,57 @@ ROCM_QUERY = ("rocm-smi", "--showmeminfo", "vram", "--json")
 ROCM_TOTAL = "VRAM Total Memory (B)"
 
 # An AMD APU carves a small part of main memory out as VRAM and borrows the rest through the GTT; Ollama
-# (discover/amd.go) tells it from a card by these proportions.
+# (discover/amd.go) tells it by these proportions from a card, of which the driver has one of these files.
 APU_VRAM_MAX = 4 << 30
+APU_GTT_MIN = 8 << 30
 APU_GTT_FACTOR = 4
+CARD_FILES = ("mem_info_vram_vendor", "board_info")
+KFD_NODES = "/sys/class/kfd/kfd/topology/nodes"
 # Numbers of Intel's cards: DG1, Alchemist, Ponte Vecchio, Battlemage (Linux, include/drm/intel/pciids.h).
 INTEL_CARD = re.compile(r"0x(490|56[9a-c]|0bd|e2)")
 
 
 def run_command(command: Sequence[str]) -> str | None:
-    """Run a tool of the host, bounded in time."""
+    """Run a tool of the host, bounded in time.
+
+    One that hangs is killed and not waited for: where it hangs in its driver, not even that ends it.
+    """
     program = shutil.which(command[0]) or shutil.which(command[0], path=WSL_TOOLS)
     if not program:
         return None
     try:
-        done = subprocess.run(  # a fixed command
-            [program, *command[1:]], capture_output=True, text=True, timeout=TOOL_SECONDS, check=False
+        process = subprocess.Popen(  # a fixed command
+            [program, *command[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            encoding="utf-8",
+            errors="replace",
         )
-    except (OSError, subprocess.SubprocessError):
+    except OSError:
         return None
-    return done.stdout if done.returncode == 0 else None
+    try:
+        output, _ = process.communicate(timeout=TOOL_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return output if process.returncode == 0 else None
+
+
+def _until_it_hangs(run: Run) -> Run:
+    """The same, but a tool that hung once is not started again: it would be waited for as long."""
+    hung: set[str] = set()
+
+    def run_again(command: Sequence[str]) -> str | None:
+        if command[0] in hung:
+            return None
+        try:
+            return run(command)
+        except subprocess.TimeoutExpired:
+            hung.add(command[0])
+            return None
+
+    return run_again
 
 
 def read_gpus(files: Files, memory_mb: int, run: Run = run_command) -> tuple[Gpu, ...]:
@@ -70,6 +102,7 @@ def read_gpus(files: Files, memory_mb: int, run: Run = run_command) -> tuple[Gpu
     compatible = files.read("/proc/device-tree/compatible").split("\0")
     if "Jetson" in model or any(each.startswith("nvidia,tegra") for each in compatible):
         return (Gpu(vendor="nvidia", name=model, memory_mb=memory_mb, integrated=True),)
+    run = _until_it_hangs(run)
     return (*_nvidia(files, memory_mb, run), *_drm(files, run))
 
 
@@ -121,13 +154,13 @@ def _drm(files: Files, run: Run) -> list[Gpu]:
         if vendor == "0x1002" and amd_usable:
             vram = files.integer(f"{device}/mem_info_vram_total") or _rocm_memory(run, amd)
             amd += 1
-            gtt = files.integer(f"{device}/mem_info_gtt_total") or 0
             gpus.append(
                 Gpu(
                     vendor="amd",
                     name=files.read(f"{device}/product_name") or f"AMD {files.read(f'{device}/device')}",
                     memory_mb=None if vram is None else vram // MIB,
-                    integrated=vram is not None and vram <= APU_VRAM_MAX and gtt >= APU_GTT_FACTOR * vram,
+                    integrated=_is_apu(files, device, vram or 0),
+                    target=_target(files, device),
                 )
             )
         elif vendor == "0x8086":
@@ -141,6 +174,25 @@ def _drm(files: Files, run: Run) -> list[Gpu]:
                 )
             )
     return gpus
+
+
+def _is_apu(files: Files, device: str, vram: int) -> bool:
+    """Whether an AMD GPU with so many bytes of its own lives in main memory."""
+    if any(files.exists(f"{device}/{name}") for name in CARD_FILES):
+        return False
+    gtt = files.integer(f"{device}/mem_info_gtt_total") or 0
+    return 0 < vram <= APU_VRAM_MAX and gtt >= max(APU_GTT_MIN, APU_GTT_FACTOR * vram)
+
+
+def _target(files: Files, device: str) -> str:
+    """What ROCm compiles for on this AMD GPU, for example ``gfx1151``; empty where its driver does not tell."""
+    nodes = [path.rpartition("/renderD")[2] for path in files.glob(f"{device}/drm/renderD*")]
+    for path in files.glob(f"{KFD_NODES}/*/properties"):
+        properties = dict(line.split(" ", 1) for line in files.read(path).splitlines() if " " in line)
+        version = to_int(properties.get("gfx_target_version", "")) or 0
+        if version and properties.get("drm_render_minor") in nodes:
+            return f"gfx{version // 10000}{version // 100 % 100:x}{version % 100:x}"
+    return ""
 
 
 def _intel_memory(files: Files, card: str) -> int | None:

@@ -17,7 +17,8 @@ NODES = "/sys/devices/system/node"
 class Memory:
     """Bytes. ``available`` is the kernel's estimate of what new processes can get without swapping.
 
-    ``reserved`` are huge pages that the administrator set aside: only programs that ask for such pages get them.
+    ``reserved`` are the huge pages among ``total`` that the administrator set aside: only programs that ask for such
+    pages get them.
     """
 
     total: int
@@ -36,14 +37,20 @@ def read_memory(files: Files) -> Memory:
         total=total,
         available=values.get("MemAvailable", total),
         swap=values.get("SwapTotal", 0),
-        reserved=values.get("Hugetlb", pages),
+        reserved=0 if _is_lxcfs(files) else values.get("Hugetlb", pages),
     )
 
 
-def node_memory(files: Files, pid: str, allowed: frozenset[int] | None = None) -> int | None:
-    """What the NUMA nodes have that a process may take memory of; None where these are all, or where it is unknown.
+def _is_lxcfs(files: Files) -> bool:
+    """Whether lxcfs shows a container's own memory in /proc/meminfo, where huge pages stay the host's."""
+    mounts = (line.split() for line in files.read("/proc/self/mountinfo").splitlines())
+    return any(fields[4:5] == ["/proc/meminfo"] for fields in mounts)
 
-    ``allowed`` are the nodes that the files of its unit leave it.
+
+def node_memory(files: Files, pid: str, allowed: frozenset[int] | None = None) -> int | None:
+    """What the NUMA nodes have that a process may take memory of, without the huge pages that are set aside there.
+
+    None where these are all nodes, or where it is unknown. ``allowed`` are those that the files of its unit leave it.
     """
     online = cpu_list(files.read(f"{NODES}/online"))
     lines = (line.partition(":") for line in files.read(f"/proc/{pid}/status").splitlines())
@@ -52,8 +59,20 @@ def node_memory(files: Files, pid: str, allowed: frozenset[int] | None = None) -
     usable = (usable & (allowed or usable)) or usable
     if usable == online:
         return None
-    texts = [re.sub(r"(?m)^Node \d+ +", "", files.read(f"{NODES}/node{node}/meminfo")) for node in usable]
-    return sum(_sizes(text).get("MemTotal", 0) for text in texts) or None
+    return sum(_node_total(files, node) - _node_reserved(files, node) for node in usable) or None
+
+
+def _node_total(files: Files, node: int) -> int:
+    text = re.sub(r"(?m)^Node \d+ +", "", files.read(f"{NODES}/node{node}/meminfo"))
+    return _sizes(text).get("MemTotal", 0)
+
+
+def _node_reserved(files: Files, node: int) -> int:
+    """The huge pages of all sizes on one node."""
+    sizes = files.glob(f"{NODES}/node{node}/hugepages/hugepages-*kB")
+    return sum(
+        1024 * int(path.rpartition("-")[2][:-2]) * (files.integer(f"{path}/nr_hugepages") or 0) for path in sizes
+    )
 
 
 def _sizes(text: str) -> dict[str, int]:

@@ -15,8 +15,8 @@ with contextlib.suppress(ImportError):  # a bare host, which one may ask about b
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import (
     group_cpus,
-    outermost_limit,
     read_limits,
+    root_limit,
     service_pids,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cpu import allowed_cpus, read_topology
@@ -29,7 +29,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.memory impo
     node_memory,
     read_memory,
 )
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import SERVICE, own_limits, slices
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import SERVICE, OwnLimits, own_limits, slices
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.virtualization import (
     is_container,
     read_virtualization,
@@ -59,26 +59,24 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
         raise OllamaError(
             "The size of memory cannot be read.", f"Check that {files.path('/proc/meminfo')} is readable."
         )
-    own = own_limits(files, min(memory.total, outermost_limit(files) or memory.total))
+    own = own_limits(files, min(memory.total, root_limit(files) or memory.total))
     topology = read_topology(files)
     online = topology.online
     below = "/".join(slices(own.slice)) if to_come else None
-    # What systemd starts gets its affinity anew, which need not be within that of systemd itself.
-    anew = (own.affinity or frozenset()) & online if to_come else frozenset()
-    usable = anew or (allowed_cpus(files, pid) & online) or online
-    if below is not None:
-        usable = (usable & group_cpus(files, below)) or usable
-    for cpus in (own.allowed, own.affinity):
-        usable = (usable & (cpus or usable)) or usable
+    virtualization = read_virtualization(files)
+    allowed = allowed_cpus(files, pid)
+    # lxcfs may count the CPUs that it shows to a container from 0, where all limits have the kernel's numbers.
+    renumbered = is_container(virtualization) and len(allowed & online) < min(len(allowed), len(online))
+    usable = _usable_cpus(files, allowed, allowed if renumbered else online, own, below)
+    if renumbered:
+        usable = frozenset(sorted(online)[: len(usable)])
     cpu_cores = (live and psutil.cpu_count(logical=True)) or len(online)
     physical = min((live and psutil.cpu_count(logical=False)) or topology.cores(online), cpu_cores)
     performance = min(topology.cores(topology.performance), physical)
     usable_cpus = min(len(usable), cpu_cores)
     usable_cores = min(topology.cores(usable), physical, usable_cpus)
     limits = read_limits(files, pid, without=SERVICE, below=below)
-    virtualization = read_virtualization(files)
-    # A container may show its own memory beside its host's huge pages.
-    common = memory.total - (0 if is_container(virtualization) else memory.reserved)
+    common = memory.total - memory.reserved
     nodes = node_memory(files, pid, own.nodes)
     memory_limit = min(limit for limit in (limits.memory, own.memory, nodes, common) if limit is not None)
     quota = min(limit for limit in (limits.cpus, own.cpus, float(cpu_cores)) if limit is not None)
@@ -110,6 +108,23 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
         cpu_features=topology.features,
         virtualization=virtualization,
     )
+
+
+def _usable_cpus(
+    files: Files, allowed: frozenset[int], known: frozenset[int], own: OwnLimits, below: str | None
+) -> frozenset[int]:
+    """Those of the ``known`` CPUs that the service may run on; with ``below`` once systemd starts it in this group.
+
+    ``allowed`` are those of the process whose limits it has.
+    """
+    # What systemd starts gets its affinity anew, which need not be within that of systemd itself.
+    anew = known & own.affinity if own.affinity and below is not None else frozenset()
+    usable = anew or (allowed & known) or known
+    if below is not None:
+        usable = (usable & group_cpus(files, below)) or usable
+    for cpus in (own.allowed, own.affinity):
+        usable = (usable & (cpus or usable)) or usable
+    return usable
 
 
 def _live_memory(files: Files) -> Memory:

@@ -6,7 +6,8 @@ Before the first start there is no control group that shows the operator's limit
 as one number: without telling these apart, each run would take the memory limit of the run before for the host's and
 tune for a little less.
 
-Source: systemd.unit(5) for the order of files, systemd.resource-control(5) for the sizes.
+Source: systemd.unit(5) for the order of files, systemd.resource-control(5) and systemd.exec(5) for the settings. What
+is no value of a setting changes nothing, as for systemd.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import UNIT_LIMITS
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, cpu_list
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.memory import NODES
 
 SERVICE = "ollama.service"
 # The drop-in that the role writes the tuned values into.
@@ -40,19 +42,25 @@ DEFAULT_SLICE = "system.slice"
 ROOT_SLICE = "-.slice"
 MANAGED = "# Managed by llmops.ollama"
 # Settings of systemd.resource-control(5), and those that say how much a process may have.
-_RESOURCES = re.compile(r"CPU|Memory|IO|Tasks|Allowed|Startup|Slice$|Nice$|Limit")
+_RESOURCES = re.compile(r"CPU|NUMA|Memory|IO|Tasks|Allowed|Startup|Slice$|Nice$|Limit")
 _VARIABLE = re.compile(r"(?:^|\s)[\"']?([A-Za-z_]\w*)=")
-LISTS = ("AllowedCPUs", "CPUAffinity", "AllowedMemoryNodes")
-_UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
+LISTS = ("AllowedCPUs", "CPUAffinity", "AllowedMemoryNodes", "NUMAMask")
+BIND = "bind"
+NUMA_POLICIES = ("", "default", "preferred", BIND, "interleave", "local")
+_UNITS = {"E": 1 << 60, "P": 1 << 50, "T": 1 << 40, "G": 1 << 30, "M": 1 << 20, "K": 1 << 10, "B": 1, "": 1}
+# Parts from the largest unit to the smallest, which add up.
+_SIZE = re.compile("".join(rf"(?:\s*([0-9]{{1,19}}(?:\.[0-9]*)?)\s*{unit})?" for unit in _UNITS))
+_SHARE = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,2})?)%")
+_MOST = 1 << 64
 
 
 @dataclass(frozen=True)
 class OwnLimits:
-    """What files of units limit: bytes, CPUs (1.5 = one and a half) and CPU numbers; None means no limit.
+    """What files of units limit: bytes, CPUs (1.5 = one and a half) and numbers of CPUs and nodes; None: no limit.
 
-    ``allowed`` are CPUs and ``nodes`` NUMA nodes of control groups; ``affinity`` are CPUs that the service's process
-    is put on, whatever the service manager's own are. ``slice`` is where they put the service, below the limits of
-    others. ``directives`` are the memory limits that they set for the service itself.
+    ``allowed`` are CPUs of control groups; ``affinity`` are CPUs that the service's process is put on, whatever the
+    service manager's own are. ``nodes`` are the NUMA nodes that memory has to come from. ``slice`` is where they put
+    the service, below the limits of others. ``directives`` are the memory limits that they set for the service itself.
     """
 
     memory: int | None = None
@@ -101,27 +109,52 @@ def _limits(files: Files, memory: int, unit: str) -> OwnLimits:
     sizes: dict[str, int | None] = {}
     quota: float | None = None
     lists: dict[str, frozenset[int]] = {}
-    place = ""
+    place = policy = ""
+    by_mask = False
     for path in _paths(files, unit):
         for name, value in _assignments(files.read(path)):
             if name in UNIT_LIMITS:
-                sizes[name] = parse_size(value, memory)
+                size = parse_size(value, memory)
+                if size or value in ("", "infinity"):
+                    sizes[name] = size
             elif name == "CPUQuota":
-                quota = parse_quota(value)
-            elif name == "Slice":
+                quota = parse_quota(value) or (quota if value else None)
+            elif name == "Slice" and (not value or value.endswith(".slice")):
                 place = value
+            elif name == "NUMAPolicy" and value in NUMA_POLICIES:
+                policy = value
+            elif (name, value) == ("CPUAffinity", "numa"):
+                by_mask, lists[name] = True, frozenset()
             elif name in LISTS:
-                # Lists add up; an empty one takes back what was before.
-                lists[name] = lists.get(name, frozenset()) | cpu_list(value.replace(" ", ",")) if value else frozenset()
+                numbers = _numbers(files, name, value)
+                if numbers is not None:
+                    # Lists add up; an empty one takes back what was before.
+                    lists[name] = lists.get(name, frozenset()) | numbers if numbers else frozenset()
+                    by_mask = by_mask and name != "CPUAffinity"
+    mask = lists.get("NUMAMask", frozenset())
+    affinity = _node_cpus(files, mask) if by_mask else lists.get("CPUAffinity")
     return OwnLimits(
         memory=min((size for size in sizes.values() if size is not None), default=None),
         cpus=quota,
         allowed=lists.get("AllowedCPUs") or None,
-        nodes=lists.get("AllowedMemoryNodes") or None,
-        affinity=lists.get("CPUAffinity") or None,
+        nodes=_both(lists.get("AllowedMemoryNodes"), mask if policy == BIND else None) or None,
+        affinity=affinity or None,
         slice=place or DEFAULT_SLICE,
         directives=tuple(sizes),
     )
+
+
+def _numbers(files: Files, name: str, value: str) -> frozenset[int] | None:
+    """The numbers in a list such as ``0-3,8 10``; None for what is no list."""
+    if (name, value) == ("NUMAMask", "all"):
+        return cpu_list(files.read(f"{NODES}/online"))
+    parts = [part for part in re.split(r"[\s,]+", value) if part]
+    return cpu_list(",".join(parts)) if all(map(cpu_list, parts)) else None
+
+
+def _node_cpus(files: Files, nodes: frozenset[int]) -> frozenset[int]:
+    """The CPUs of NUMA nodes."""
+    return cpu_list(",".join(files.read(f"{NODES}/node{node}/cpulist") for node in nodes))
 
 
 @dataclass(frozen=True)
@@ -170,18 +203,20 @@ def read_tuned(files: Files, path: str = TUNED_PATH) -> dict[str, str]:
 
 
 def parse_size(text: str, memory: int) -> int | None:
-    """Bytes of ``512M``, ``1.5G``, ``40%`` (of ``memory``); None for ``infinity``, nothing, and what is no size."""
-    match = re.fullmatch(r"([0-9]{1,19}(?:\.[0-9]{1,19})?)\s*([BKMGTP%]?)", text.strip())
-    if not match:
-        return None
-    number, unit = float(match.group(1)), match.group(2)
-    return int(number * memory / 100) if unit == "%" else int(number * _UNITS[unit])
+    """Bytes of ``512M``, ``1.5G``, ``4G 512M``, ``40%`` (of ``memory``); None for ``infinity`` and what is no limit."""
+    share, match = _SHARE.fullmatch(text), _SIZE.fullmatch(text)
+    if share:
+        size = int(float(share[1]) * memory / 100) if float(share[1]) <= 100 else 0
+    else:
+        parts = zip(match.groups(), _UNITS.values()) if match else ()
+        size = sum(int(float(number) * unit) for number, unit in parts if number)
+    return size if 0 < size < _MOST else None
 
 
 def parse_quota(text: str) -> float | None:
     """CPUs of ``150%``; None for nothing, and what is no share of a CPU."""
-    match = re.fullmatch(r"([0-9]{1,19}(?:\.[0-9]{1,19})?)%", text.strip())
-    return (float(match.group(1)) / 100 or None) if match else None
+    share = _SHARE.fullmatch(text)
+    return (float(share[1]) / 100 or None) if share else None
 
 
 def _paths(files: Files, unit: str) -> Iterator[str]:

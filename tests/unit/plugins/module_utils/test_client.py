@@ -123,6 +123,7 @@ def test_a_proxy_of_the_environment_is_not_used(
         (Answer(200, b"<html>Log in</html>"), UnexpectedAnswer, "answered, but not with a JSON object. Check that"),
         (Answer(200, [1]), UnexpectedAnswer, "answered, but not with a JSON object."),
         (Answer(200, {"hello": 1}), UnexpectedAnswer, "answered, with JSON that holds no list of models."),
+        (Answer(200, {"models": 1}), UnexpectedAnswer, "answered, with JSON that holds no list of models."),
     ],
 )
 def test_answers_that_are_errors(

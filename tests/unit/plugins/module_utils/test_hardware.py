@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,11 @@ from typing import Any
 import psutil
 import pytest
 import yaml
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import Engine
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware import gpu
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import read_limits, service_pids
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Gpu, Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Gpu, Hardware, visible_gpus
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, cpu_list
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import slices
@@ -302,6 +305,18 @@ def test_a_share_of_memory_is_one_of_a_containers_own(tmp_path: Path) -> None:
     assert probed(tmp_path, container).memory_limit_mb == 4096
 
 
+def test_a_share_of_memory_where_a_container_sees_its_hosts_groups(tmp_path: Path) -> None:
+    """The service manager's own group is what it takes for the whole, not the host's."""
+    own = "/system.slice/docker-abc.scope"
+    container = {
+        "/proc/1/cgroup": f"0::{own}/init.scope",
+        f"/sys/fs/cgroup{own}/init.scope/cgroup.procs": "1",
+        f"/sys/fs/cgroup{own}/memory.max": str(8 << 30),
+        SITE: "[Service]\nMemoryMax=50%\n",
+    }
+    assert probed(tmp_path, container).memory_limit_mb == 4096
+
+
 @pytest.mark.parametrize(
     ("lines", "limit"),
     [
@@ -317,8 +332,30 @@ def test_huge_pages_that_are_set_aside_are_not_to_be_had(lines: str, limit: int 
 
 def test_a_container_that_shows_its_hosts_huge_pages(tmp_path: Path) -> None:
     text = "MemTotal: 8388608 kB\nMemAvailable: 8000000 kB\nSwapTotal: 0 kB\nHugetlb: 50331648 kB"
-    hardware = probed(tmp_path, {"/proc/meminfo": text, "/run/systemd/container": "lxc"})
+    lxcfs = "813 800 0:52 /proc/meminfo /proc/meminfo rw,nosuid - fuse.lxcfs lxcfs rw"
+    mounts = {"/proc/self/mountinfo": f"{PLAIN['/proc/self/mountinfo']}\n{lxcfs}"}
+    hardware = probed(tmp_path, {"/proc/meminfo": text, "/run/systemd/container": "lxc", **mounts})
     assert (hardware.memory_mb, hardware.memory_limit_mb) == (8192, None)
+
+
+def test_a_container_that_shows_its_hosts_memory_and_huge_pages(tmp_path: Path) -> None:
+    text = f"{PLAIN['/proc/meminfo']}\nHugetlb: 50331648 kB"
+    hardware = probed(tmp_path, {"/proc/meminfo": text, "/run/systemd/container": "docker"})
+    assert (hardware.memory_mb, hardware.memory_limit_mb) == (65536, 16384)
+
+
+def test_huge_pages_of_the_nodes_that_the_service_may_use(tmp_path: Path) -> None:
+    pages = {
+        "/proc/meminfo": f"{PLAIN['/proc/meminfo']}\nHugetlb: 41943040 kB",
+        "/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages": "8192",
+        "/sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages": "4096",
+        "/sys/devices/system/node/node1/hugepages/hugepages-1048576kB/nr_hugepages": "16",
+    }
+    assert probed(tmp_path, pages).memory_limit_mb == 24576
+    one = {SITE: "[Service]\nAllowedMemoryNodes=0\n"}
+    assert probed(tmp_path, pages, one).memory_limit_mb == 8192
+    other = {SITE: "[Service]\nAllowedMemoryNodes=1\n"}
+    assert probed(tmp_path, pages, other).memory_limit_mb == 16384
 
 
 @pytest.mark.parametrize(
@@ -330,12 +367,54 @@ def test_a_container_that_shows_its_hosts_huge_pages(tmp_path: Path) -> None:
         ({"/etc/systemd/system/system.slice.d/a.conf": "[Slice]\nAllowedMemoryNodes=1\n"}, 40960),
         ({**RUNNING, "/proc/77/status": "Cpus_allowed_list: 0-15\nMems_allowed_list: 1"}, 40960),
         ({SITE: "[Service]\nAllowedMemoryNodes=7\n"}, None),
+        ({SITE: "[Service]\nNUMAPolicy=bind\nNUMAMask=0\n"}, 24576),
+        ({**RUNNING, SITE: "[Service]\nNUMAPolicy=bind\nNUMAMask=0\n"}, 24576),
+        ({SITE: "[Service]\nNUMAPolicy=preferred\nNUMAMask=0\n"}, None),
+        ({SITE: "[Service]\nNUMAPolicy=bind\nNUMAMask=all\n"}, None),
     ],
 )
 def test_memory_of_nodes_that_the_service_may_not_use_does_not_count(
     change: dict[str, str], limit: int | None, tmp_path: Path
 ) -> None:
     assert probed(tmp_path, change).memory_limit_mb == limit
+
+
+def test_an_affinity_that_follows_from_the_nodes(tmp_path: Path) -> None:
+    nodes = {
+        "/sys/devices/system/node/node0/cpulist": "0-9",
+        "/sys/devices/system/node/node1/cpulist": "10-15",
+        SITE: "[Service]\nCPUAffinity=numa\nNUMAMask=1\n",
+    }
+    assert probed(tmp_path, nodes).usable_cpus == 6
+
+
+def test_cpus_that_a_container_sees_under_numbers_of_its_own(tmp_path: Path) -> None:
+    container = {
+        "/run/systemd/container": "lxc",
+        "/sys/devices/system/cpu/online": "0-3",
+        "/proc/1/status": "Cpus_allowed_list: 2-9",
+        "/sys/fs/cgroup/cpuset.cpus.effective": "2-9",
+        "/sys/fs/cgroup/cpu.max": "400000 100000",
+    }
+    hardware = probed(tmp_path, container)
+    assert (hardware.usable_cpus, hardware.usable_cores, hardware.cpu_quota) == (4, 4, None)
+    allowed = {SITE: "[Service]\nAllowedCPUs=2-3\n"}
+    assert probed(tmp_path, container, allowed).usable_cpus == 2
+
+
+@pytest.mark.parametrize(
+    ("capacities", "performance"),
+    [
+        ((571, 571, 1024, 1024), 2),  # Apple M2
+        ((414, 414, 1024, 1024), 2),
+        ((414, 717, 799, 1024), 3),
+        ((1024, 1024, 1024, 1024), 4),
+    ],
+)
+def test_efficiency_cores_of_arm(capacities: tuple[int, ...], performance: int, tmp_path: Path) -> None:
+    cpu = "/sys/devices/system/cpu"
+    sizes = {f"{cpu}/cpu{number}/cpu_capacity": str(size) for number, size in enumerate(capacities)}
+    assert probed(tmp_path, sizes, {f"{cpu}/online": "0-3"}).performance_cores == performance
 
 
 @pytest.mark.parametrize(
@@ -403,6 +482,7 @@ def test_virtualization(files: dict[str, str], name: str, tmp_path: Path) -> Non
     [
         (0.5, 31, True),  # an APU
         (4, 3, False),  # a small card in a small desktop
+        (0.5, 4, False),  # too little to borrow
         (8, 256, False),  # a card in a server with much memory
         (96, 16, False),  # an APU that was given most of the memory
     ],
@@ -416,6 +496,69 @@ def test_integrated_amd_gpus(vram_gib: float, gtt_gib: int, integrated: bool, tm
     write(tmp_path, f"{device}/mem_info_gtt_total", str(gtt_gib * 2**30))
     (found,) = gpu.read_gpus(Files(str(tmp_path)), 16000)
     assert (found.integrated, found.offloads) == (integrated, not integrated)
+
+
+@pytest.mark.parametrize("name", ["mem_info_vram_vendor", "board_info"])
+def test_a_small_amd_card_in_a_host_with_much_memory(name: str, tmp_path: Path) -> None:
+    device = "/sys/class/drm/card0/device"
+    for path, text in {
+        "/dev/kfd": "",
+        "/dev/dri/renderD128": "",
+        f"{device}/vendor": "0x1002",
+        f"{device}/mem_info_vram_total": str(4 << 30),
+        f"{device}/mem_info_gtt_total": str(31 << 30),
+    }.items():
+        write(tmp_path, path, text)
+    assert gpu.read_gpus(Files(str(tmp_path)), 64000)[0].integrated
+    write(tmp_path, f"{device}/{name}", "samsung")
+    (found,) = gpu.read_gpus(Files(str(tmp_path)), 64000)
+    assert (found.memory_mb, found.integrated, found.offloads) == (4096, False, True)
+
+
+@pytest.mark.parametrize(("version", "target", "offloads"), [(110501, "gfx1151", True), (110003, "gfx1103", False)])
+def test_an_integrated_amd_gpu_that_is_used_by_default(
+    version: int, target: str, offloads: bool, tmp_path: Path
+) -> None:
+    device, nodes = "/sys/class/drm/card1/device", "/sys/class/kfd/kfd/topology/nodes"
+    for path, text in {
+        "/dev/kfd": "",
+        "/dev/dri/renderD129": "",
+        f"{device}/vendor": "0x1002",
+        f"{device}/device": "0x1586",
+        f"{device}/drm/renderD129/dev": "226:129",
+        f"{device}/mem_info_vram_total": str(1 << 29),
+        f"{device}/mem_info_gtt_total": str(62 << 30),
+        f"{nodes}/0/properties": "cpu_cores_count 32\ndrm_render_minor 0\ngfx_target_version 0",
+        f"{nodes}/1/properties": "drm_render_minor 128\ngfx_target_version 90010",
+        f"{nodes}/2/properties": f"drm_render_minor 129\ngfx_target_version {version}",
+    }.items():
+        write(tmp_path, path, text)
+    found = gpu.read_gpus(Files(str(tmp_path)), 128000)
+    assert found == (Gpu("amd", "AMD 0x1586", 512, integrated=True, target=target),)
+    assert found[0].offloads == offloads
+    assert Hardware.describe({**GOOD, "gpus": [each.to_dict() for each in found]}).gpus == found
+
+
+@pytest.mark.parametrize(
+    ("environment", "version", "used"),
+    [
+        ({}, "0.34.0", ["jetson", "halo", "card"]),
+        ({"OLLAMA_IGPU_ENABLE": ""}, "0.34.0", ["jetson", "halo", "card"]),
+        ({"OLLAMA_IGPU_ENABLE": "0"}, "0.34.0", ["card"]),
+        ({"OLLAMA_IGPU_ENABLE": "'false'"}, None, ["card"]),
+        ({"OLLAMA_IGPU_ENABLE": "1"}, "0.34.0", ["jetson", "iris", "halo", "card"]),
+        ({"OLLAMA_IGPU_ENABLE": "0"}, "0.24.0", ["jetson", "halo", "card"]),
+    ],
+)
+def test_which_integrated_gpus_a_server_uses(environment: dict[str, str], version: str | None, used: list[str]) -> None:
+    gpus = [
+        Gpu("nvidia", "jetson", integrated=True),
+        Gpu("intel", "iris", integrated=True),
+        Gpu("amd", "halo", integrated=True, target="gfx1151"),
+        Gpu("amd", "card"),
+    ]
+    found = visible_gpus(gpus, {"OLLAMA_VULKAN": "1", **environment}, Engine.parse(version))
+    assert [each.name for each in found if each.offloads] == used
 
 
 @pytest.mark.parametrize(
@@ -544,16 +687,40 @@ def test_a_driver_that_does_not_know_mig_is_asked_again(tmp_path: Path) -> None:
     assert found == (Gpu("nvidia", "Tesla K80", 11441),)
 
 
-@pytest.mark.parametrize(
-    ("script", "output"), [("echo here", "here\n"), ("echo here; exit 3", None), ("sleep 60", None)], ids=str
-)
-def test_run_command(script: str, output: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tool = tmp_path / "nvidia-smi"
+def make_tool(root: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = root / "nvidia-smi"
     tool.write_text(f"#!/bin/sh\nexec sh -c '{script}'\n", encoding="utf-8")
     tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(gpu, "TOOL_SECONDS", 0.5)
+    monkeypatch.setenv("PATH", f"{root}:/usr/bin:/bin")
+
+
+@pytest.mark.parametrize(("script", "output"), [("echo here", "here\n"), ("echo here; exit 3", None)], ids=str)
+def test_run_command(script: str, output: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_tool(tmp_path, script, monkeypatch)
     assert gpu.run_command(["nvidia-smi"]) == output
+
+
+def test_a_tool_that_hangs_is_left_behind_and_not_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its driver a tool may wait for ever, and no signal ends it."""
+    make_tool(tmp_path, "exec sleep 30", monkeypatch)
+    write(tmp_path, "/dev/nvidia0", "")
+    write(tmp_path, "/proc/driver/nvidia/gpus/0000:01:00.0/information", "Model: Tesla T4")
+    left: list[subprocess.Popen[str]] = []
+
+    def spare(process: subprocess.Popen[str]) -> None:
+        left.append(process)
+
+    monkeypatch.setattr(gpu, "TOOL_SECONDS", 0.2)
+    monkeypatch.setattr(subprocess.Popen, "kill", spare)
+    start = time.monotonic()
+    try:
+        assert gpu.read_gpus(Files(str(tmp_path)), 16000) == (Gpu("nvidia", "Tesla T4"),)
+        assert time.monotonic() - start < 10
+        assert len(left) == 1
+    finally:
+        for process in left:
+            process.terminate()
+            process.communicate()
 
 
 def test_run_command_without_the_tool(monkeypatch: pytest.MonkeyPatch) -> None:

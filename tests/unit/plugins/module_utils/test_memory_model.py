@@ -145,6 +145,9 @@ def test_one_slot_is_all_some_models_get() -> None:
 def test_context_ends_where_training_did() -> None:
     assert effective_context(Load(plain(trained_context=2048), 1, 8192)) == 2048
     assert effective_context(Load(plain(trained_context=0), 1, 8192)) == 8192
+    assert effective_context(Load(plain(), 1, 512)) == 512
+    assert effective_context(Load(plain(vision=True), 1, 512)) == 2048
+    assert effective_context(Load(plain(vision=True, trained_context=1024), 1, 512)) == 1024
 
 
 @pytest.mark.parametrize(

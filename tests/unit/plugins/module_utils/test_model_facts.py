@@ -147,6 +147,7 @@ def test_images_count_with_the_projector_that_reads_them(ollama: FakeOllama, reg
     ollama.shows["m:1"] = {**SHOW, "projector_info": {"clip.block_count": 27}}
     ((model,), _warnings) = look(registry, "m:1", server=ollama)
     assert model.shape.weight_bytes > 10**10
+    assert model.shape.vision
 
 
 @pytest.mark.parametrize("ranges", [True, False])
@@ -159,6 +160,7 @@ def test_a_registry_is_asked_for_the_head_of_the_file_only(registry: FakeRegistr
     assert model.shape.quantization == "Q4_K_M"
     assert model.shape.vocabulary == 20000
     assert model.shape.weight_bytes == WEIGHTS + 5000
+    assert model.shape.vision
     assert model.blob.startswith("sha256-")
     assert len(registry.log) <= 5
 

@@ -188,10 +188,22 @@ def test_layers_without_attention_keep_a_state() -> None:
     assert interval.recurrent_bytes == 5 * (3168 + 16384) * 4
 
 
+def test_a_model_without_attention_has_no_cache() -> None:
+    keys = {"ssm__inner_size": 1024, "ssm__state_size": 16, "ssm__conv_kernel": 4}
+    found = shape("mamba", attention__head_count=0, **keys)
+    assert found.layers == (Layer(0, 0),) * 6
+    assert found.recurrent_bytes == 6 * (3 * 1024 + 1024 * 16) * 4
+
+
 def test_experts_in_use_widen_the_feed_forward_block() -> None:
     keys = {"expert_count": 64, "expert_used_count": 8, "feed_forward_length": 4096}
     assert shape("qwen3moe", expert_feed_forward_length=768, **keys).feed_forward == 6144
     assert shape("mixtral", expert_count=8, expert_used_count=2, feed_forward_length=4096).feed_forward == 8192
+
+
+def test_models_that_take_images() -> None:
+    assert not shape("gemma3").vision
+    assert shape("gemma3", vision__block_count=27).vision
 
 
 def test_untied_and_ungated() -> None:

@@ -58,6 +58,9 @@ def host(root: Path, files: dict[str, str]) -> Files:
         ({"/etc/systemd/system.control/ollama.service.d/50-MemoryMax.conf": "[Service]\nMemoryMax=3221225472\n"}, 3),
         ({"/etc/systemd/system/service.d/all.conf": "[Service]\nMemoryMax=5G\n"}, 5),
         ({ETC: "MemoryMax=4G\n", "/usr/lib/systemd/system/ollama.service": "MemoryMax=2G\n"}, 4),
+        # What is no size leaves the one before in force.
+        *(({ETC: f"MemoryMax=4G\nMemoryMax={size}\n"}, 4) for size in ("8GB", "8g", "0", "0%", "150%", "512M 8G")),
+        ({ETC: "MemoryMax=8g\n"}, None),
     ],
 )
 def test_the_operators_own_memory_limit(tmp_path: Path, files: dict[str, str], limit: int | None) -> None:
@@ -72,13 +75,16 @@ def test_the_operators_own_memory_limit(tmp_path: Path, files: dict[str, str], l
         ("CPUQuota=150%\nCPUQuota=", None, None),
         ("CPUQuota=12.5%", 0.125, None),
         ("CPUQuota=0%\nAllowedCPUs=none", None, None),
+        *((f"CPUQuota=200%\nCPUQuota={share}", 2.0, None) for share in ("400", "0%", "400 %", "infinity")),
+        ("AllowedCPUs=0-3\nAllowedCPUs=x,6", None, {0, 1, 2, 3}),
+        ("AllowedCPUs=0-1\t4,\t 6", None, {0, 1, 4, 6}),
         ("CPUQuotaPeriodSec=10ms", None, None),
         ("AllowedCPUs=0-3,8 10", None, {0, 1, 2, 3, 8, 10}),
         ("AllowedCPUs=0-3\nAllowedCPUs=6", None, {0, 1, 2, 3, 6}),
         ("AllowedCPUs=0-3\nAllowedCPUs=\nAllowedCPUs=6", None, {6}),
         ("AllowedCPUs=0-3\nCPUAffinity=2-5", None, {0, 1, 2, 3}),
         ("AllowedCPUs=0-99999999", None, None),
-        ("AllowedCPUs=²,1", None, {1}),
+        ("AllowedCPUs=²,1", None, None),
         ("# as agreed \\\nCPUQuota=50%", 0.5, None),
         ("CPUQuota=50% \\\n# since May\n", 0.5, None),
         (f"CPUQuota={'9' * 400}%\nMemoryMax={'9' * 400}", None, None),
@@ -92,7 +98,19 @@ def test_the_operators_own_cpu_limits(tmp_path: Path, text: str, cpus: float | N
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("1024", 1024), ("1.5G", 3 * GIB // 2), ("512 M", 512 << 20), ("25%", 250), ("infinity", None), ("x", None)],
+    [
+        ("1024", 1024),
+        ("1.5G", 3 * GIB // 2),
+        ("512 M", 512 << 20),
+        ("25%", 250),
+        ("29%", 290),
+        ("12.5%", 125),
+        ("1E", 1 << 60),
+        ("4G 512M", 9 * GIB // 2),
+        ("1G1K 1", GIB + 1025),
+        ("10.M", 10 << 20),
+        *((text, None) for text in ("infinity", "", "x", "0", "8g", "8GB", "512M 4G", "4 512", ".5G", "40 %", "99E")),
+    ],
 )
 def test_sizes(text: str, size: int | None) -> None:
     assert parse_size(text, 1000) == size
@@ -100,10 +118,38 @@ def test_sizes(text: str, size: int | None) -> None:
 
 @pytest.mark.parametrize(
     ("text", "place"),
-    [("", "system.slice"), ("Slice=llm-big.slice", "llm-big.slice"), ("Slice=a.slice\nSlice=", "system.slice")],
+    [
+        ("", "system.slice"),
+        ("Slice=llm-big.slice", "llm-big.slice"),
+        ("Slice=a.slice\nSlice=", "system.slice"),
+        ("Slice=a.slice\nSlice=b", "a.slice"),
+    ],
 )
 def test_the_slice_that_the_operator_puts_it_in(tmp_path: Path, text: str, place: str) -> None:
     assert own_limits(host(tmp_path, {ETC: f"[Service]\n{text}\n"}), GIB).slice == place
+
+
+@pytest.mark.parametrize(
+    ("text", "nodes", "affinity"),
+    [
+        ("NUMAMask=0", None, None),
+        ("NUMAPolicy=bind\nNUMAMask=0", {0}, None),
+        ("NUMAPolicy=bind\nNUMAPolicy=tight\nNUMAMask=0", {0}, None),
+        ("NUMAPolicy=bind\nNUMAPolicy=\nNUMAMask=0", None, None),
+        ("NUMAPolicy=bind\nNUMAMask=0-1\nAllowedMemoryNodes=1", {1}, None),
+        ("NUMAPolicy=bind\nNUMAMask=all", {0, 1}, None),
+        ("CPUAffinity=9\nCPUAffinity=numa\nNUMAMask=1", None, {2, 3}),
+        ("CPUAffinity=numa\nNUMAMask=all\nCPUAffinity=9", None, {9}),
+        ("CPUAffinity=numa\nNUMAMask=all\nCPUAffinity=", None, None),
+    ],
+)
+def test_numa_nodes_that_the_operator_binds_it_to(
+    tmp_path: Path, text: str, nodes: set[int] | None, affinity: set[int] | None
+) -> None:
+    places = {"online": "0-1", "node0/cpulist": "0-1", "node1/cpulist": "2-3"}
+    files = {f"/sys/devices/system/node/{name}": value for name, value in places.items()}
+    limits = own_limits(host(tmp_path, {**files, ETC: f"[Service]\n{text}\n"}), GIB)
+    assert (limits.nodes, limits.affinity) == (nodes, affinity)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +159,7 @@ def test_the_slice_that_the_operator_puts_it_in(tmp_path: Path, text: str, place
         ({TUNED_PATH: TUNED}, ()),
         ({TUNED_PATH: TUNED, f"{ETC}.d/override.conf": "[Service]\nMemoryMax=4G\n"}, ("MemoryMax",)),
         ({f"{ETC}.d/override.conf": "MemoryMax=infinity\nMemoryHigh=\nCPUQuota=50%\n"}, ("MemoryMax", "MemoryHigh")),
+        ({f"{ETC}.d/override.conf": "MemoryMax=8g\nMemoryHigh=0\n"}, ()),
         ({"/etc/systemd/system/system.slice.d/a.conf": "MemoryMax=4G\n"}, ()),
     ],
 )
@@ -154,6 +201,7 @@ Environment="PATH=/usr/bin"
             ("OLLAMA_HOST", "A_B"),
         ),
         ({"/usr/lib/systemd/system/ollama.service": "Slice=llm.slice\n"}, ("Slice=llm.slice",), ()),
+        ({ETC: "NUMAPolicy=bind\nNUMAMask=0\n"}, ("NUMAPolicy=bind", "NUMAMask=0"), ()),
         ({ETC: "#MemoryMax=1G\n", "/usr/lib/systemd/system/ollama.service": "MemoryMax=8G\n"}, (), ()),
     ],
 )

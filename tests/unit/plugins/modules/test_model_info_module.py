@@ -77,6 +77,33 @@ def test_a_server_that_tells_little() -> None:
     assert (loaded["context_length"], loaded["expires_at"], loaded["expires_in"]) == (None, None, None)
 
 
+ODD = ["x", 5, 2.5, ["a"], {"a": 1}, True, None]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+@pytest.mark.parametrize("part", ["details", "size", "modified_at", "model_info", "capabilities", "parameters"])
+def test_what_is_of_another_form_is_not_told(part: str, odd: Any) -> None:
+    found = installed({**TAG, part: odd}, {**SHOW, part: odd})
+    untold = installed({**TAG, part: None}, {**SHOW, part: None})
+    right = {"size": int, "capabilities": list, "parameters": str}.get(part, dict)
+    if part == "modified_at" or type(odd) is not right:
+        assert found == untold
+    else:
+        assert found["digest"] == untold["digest"]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+@pytest.mark.parametrize("part", ["details", "size", "size_vram", "context_length", "expires_at"])
+def test_what_is_of_another_form_of_a_loaded_model(part: str, odd: Any) -> None:
+    found, untold = running({**LOADED, part: odd}, NOW), running({**LOADED, part: None}, NOW)
+    assert found == untold or type(odd) is (dict if part == "details" else int)
+
+
+@pytest.mark.parametrize("time", ["2026-13-27T01:14:11Z", "2026-11-27T25:14:11Z", "9999-12-31T23:59:59-09:00"])
+def test_a_time_that_there_is_not(time: str) -> None:
+    assert installed({**TAG, "modified_at": time}, SHOW)["modified_at"] is None
+
+
 def test_a_loaded_model() -> None:
     assert running(LOADED, NOW) == {
         "name": "gemma3:270m",
@@ -105,7 +132,7 @@ def test_expiry(expires_at: str, expected: tuple[Any, Any]) -> None:
 
 
 class Told(FakeServer):
-    def answer(self, request: str, body: dict[str, Any]) -> Answer:
+    def answer(self, request: str, body: dict[str, Any]) -> Answer | None:
         later = (datetime.now(timezone.utc) + timedelta(minutes=5)).isoformat()
         answers: dict[str, Any] = {
             "GET /api/version": {"version": "0.34.0"},
@@ -128,6 +155,45 @@ def test_all_models_and_some(run_module: Run) -> None:
         assert one["running"] == []
         assert server.log.count("POST /api/show") == 1
         assert len(server.connections) == 2  # one for each run
+
+
+class Refusing(Told):
+    """One of its models is in the cloud, and another one was just deleted."""
+
+    def answer(self, request: str, body: dict[str, Any]) -> Answer | None:
+        if request == "GET /api/tags":
+            return Answer(200, {"models": [*({**TAG, "name": name} for name in ("cloud:1b", "gone:1b", "m:1b")), "x"]})
+        refusals = {"cloud:1b": (403, "not signed in"), "gone:1b": (404, "model 'gone:1b' not found")}
+        if body.get("model") in refusals:
+            status, words = refusals[body["model"]]
+            return Answer(status, {"error": words})
+        return super().answer(request, body)
+
+
+def test_a_model_that_cannot_be_shown_is_told_of_as_far_as_it_is_known(run_module: Run) -> None:
+    with Refusing() as server:
+        told = run_module("model_info", url=server.url)
+    assert [(model["name"], model["size"], model["context_length"]) for model in told["models"]] == [
+        ("cloud:1b", TAG["size"], None),
+        ("gone:1b", TAG["size"], None),
+        ("m:1b", TAG["size"], 32768),
+    ]
+    cloud, gone = map(str, told["warnings"])
+    assert "cloud:1b" in cloud
+    assert "403: not signed in" in cloud
+    assert "404: model 'gone:1b' not found" in gone
+
+
+class HangingUp(Told):
+    def answer(self, request: str, body: dict[str, Any]) -> Answer | None:
+        return None if request == "POST /api/show" else super().answer(request, body)
+
+
+def test_a_server_that_goes_away_meanwhile(run_module: Run) -> None:
+    with HangingUp() as server:
+        told = run_module("model_info", url=server.url)
+    assert told["failed"]
+    assert "No answer from" in told["msg"]
 
 
 def test_nobody_there(run_module: Run, closed_port: int) -> None:
