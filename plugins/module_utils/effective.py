@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
@@ -209,11 +210,11 @@ def start_path(value: str) -> str:
 
 
 def newer(files: list[str], moment: float) -> list[str]:
-    """Those files that were changed after a moment."""
+    """Those files that were changed after a moment. A time to come tells nothing."""
     found = []
     for file in files:
         try:
-            if Path(file).stat().st_mtime > moment:
+            if moment < Path(file).stat().st_mtime <= time.time():
                 found.append(file)
         except OSError:  # gone or out of reach: systemd asks for a reload then
             continue

@@ -29,8 +29,10 @@ _NO_FLASH = re.compile(
 _THREADS = re.compile(r"system_info: n_threads = (\d+)")
 _CELLS = re.compile(r"^llama_context: n_ctx_(?:seq|per_seq)\s*= (\d+)", re.MULTILINE)
 
-# Ollama's own engine: one line for each part on each device, and the request that led to it.
+# Ollama's own engine: one line for each part on each device, and the request that led to it. Where another model has to
+# make room first, it begins once more.
 _PART = re.compile(r'msg="(model weights|kv cache|compute graph)" device=(\S+) size="([\d.]+) ([KMGT]?i?B)"')
+_ATTEMPT = re.compile(r'msg="loading model"')
 _REQUEST = re.compile(
     r"Operation:commit .*?Parallel:(\d+) BatchSize:(\d+) .*?KvSize:(\d+) KvCacheType:(\S*) NumThreads:(\d+) "
 )
@@ -157,7 +159,7 @@ def _llama(text: str) -> LoadedParts:
 
 def _own_engine(text: str) -> LoadedParts | None:
     parts: dict[str, int] = {}
-    found = _PART.findall(text)
+    found = _PART.findall(_ATTEMPT.split(text)[-1])
     for name, _device, size, unit in found:
         parts[name] = parts.get(name, 0) + _bytes(size, unit)
     if not parts:

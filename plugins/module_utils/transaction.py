@@ -239,12 +239,16 @@ def read(path: str) -> State:
         raise from_os_error(error, path, "Check the path and the user that this runs as.") from error
 
 
-def written(path: str) -> float | None:
-    """When the file or link was last written, in seconds since the epoch; ``None`` where there is none."""
+def written(path: str, follow: bool = False) -> float | None:
+    """When the file or link was last written, in seconds since the epoch; ``follow``: or what the link leads to.
+
+    ``None`` where there is none, and for a time to come, which tells nothing.
+    """
     try:
-        return Path(path).lstat().st_mtime
+        latest = max(Path(path).lstat().st_mtime, Path(path).stat().st_mtime if follow else 0.0)
     except OSError:
         return None
+    return latest if latest <= time.time() else None
 
 
 # --- acting --------------------------------------------------------------------------------------------------------

@@ -252,7 +252,7 @@ def execute(module: AnsibleModule) -> Result:
         unit,
         on_change=given["on_change"],
         enabled=given["enabled"],
-        written={path: when for path in {*paths, *reads} if (when := transaction.written(path)) is not None},
+        written={path: when for path in {*paths, *reads} if (when := transaction.written(path, path in reads))},
         reads=reads,
     )
     if not module.check_mode:

@@ -48,8 +48,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.systemd import (
 # What is logged for each request, by Ollama and by llama-server, is all that a busy server's newest lines hold.
 NO_REQUEST = r"^(?!\[GIN\]|slot |srv |que |\s)"
 KERNEL_LINES = 5000
-# Which process the kernel killed, and before it which group that was in.
-KERNEL_MARKS = ("Killed process", "oom-kill:")
+# Which process the kernel killed, and before it which group that was in, or that all of a group have to go.
+KERNEL_MARKS = ("Killed process", "oom-kill:", "are going to be killed")
 # Where an administrator's drop-ins are.
 DROP_INS = ("/etc/systemd/system", "/run/systemd/system")
 # A stopped unit has no process whose control groups could be read: this one's are the nearest.

@@ -50,12 +50,13 @@ _NOT_ALLOCATED = re.compile(
 _SYSTEMD_KILL = re.compile(r"killed by the OOM killer|Failed with result 'oom-kill'")
 _KERNEL_KILL = re.compile(r"Killed process (\d+) \((?:ollama|llama-)")
 _KERNEL_CHOICE = re.compile(r"oom-kill:.*,task_memcg=([^,]+),task=.*,pid=(\d+)")
+_KERNEL_GROUP = re.compile(r"Tasks in (\S+) are going to be killed")
 _SIGNAL_KILL = re.compile(
     r'no longer running" sys=9 |code=killed, status=9/KILL|error="signal: killed"|terminated.*signal: killed'
 )
 _SLOW_STOP = re.compile(r"State '[\w-]+' timed out\. Killing\.|Killing process \d+ \(.+\) with signal SIGKILL")
 _STARTS = re.compile(r"Listening on \S+ \(version ")
-_LOADING = re.compile(r'msg="starting (?:llama-server|runner)"')
+_LOADING = re.compile(r'msg="starting (?:llama-server|runner)" .*--model (\S+)')
 _LOADED = re.compile(r"llama(?:-server| runner) started in")
 # All that 0.30 and newer say of a runner that ends during a request, until the next one comes: killed or crashed.
 _BROKE_OFF = re.compile(r'llama-server completion error" error=".*: EOF"')
@@ -76,17 +77,19 @@ def refused(seen: Evidence) -> Iterator[Finding]:
 
 
 def not_allocated(seen: Evidence) -> Iterator[Finding]:
-    """An allocation failed in the engine, which it did not get over: it tries again with less on GPUs."""
+    """An allocation failed in the engine, which it did not get over: it tries again with less, or without others."""
     lines: list[str] = []
-    attempt: list[str] = []
+    attempts: list[str] = []
+    model = ""
     for line in seen.journal:
+        start = _LOADING.search(line.text)
         if _NOT_ALLOCATED.search(line.text):
-            attempt.append(line.text)
+            attempts.append(line.text)
         elif _LOADED.search(line.text):
-            attempt = []
-        elif _LOADING.search(line.text):
-            lines, attempt = lines + attempt, []
-    lines += attempt
+            attempts = []
+        elif start and start[1] != model:
+            lines, attempts, model = lines + attempts, [], start[1]
+    lines += attempts
     if lines:
         yield Finding(
             MEMORY, PROBLEM, "The engine could not get the memory for a model.", brief(lines[-1]), remedy(seen)
@@ -110,12 +113,18 @@ def _killed_by_kernel(seen: Evidence) -> list[str]:
     """What the kernel says of killing Ollama's processes, but for those of other services."""
     found: list[str] = []
     groups: dict[str, str] = {}
+    whole = ""  # a group of which all processes are killed with the one that was chosen
     for line in seen.kernel:
-        chosen, kill = _KERNEL_CHOICE.search(line.text), _KERNEL_KILL.search(line.text)
+        chosen, all_of = _KERNEL_CHOICE.search(line.text), _KERNEL_GROUP.search(line.text)
+        kill = _KERNEL_KILL.search(line.text)
         if chosen:
-            groups[chosen[2]] = chosen[1]
-        if kill and (kill[1] not in groups or seen.unit.name in groups.pop(kill[1]).split("/")):
-            found.append(line.text)
+            groups[chosen[2]], whole = chosen[1], ""
+        elif all_of:
+            whole = all_of[1]
+        elif kill:
+            group = groups.pop(kill[1], whole)
+            if not group or seen.unit.name in group.split("/"):
+                found.append(line.text)
     return found
 
 

@@ -156,7 +156,7 @@ def older_than_its_files(seen: Evidence) -> Iterator[Finding]:
         for file in seen.files
         if not file.unread
         and (file.main or file.variables or is_own_drop_in(file.path, seen.unit.name))
-        and file.changed > seen.unit.started + CLOCK_SLACK
+        and seen.unit.started + CLOCK_SLACK < file.changed <= seen.now
     ]
     if newer:
         newest = max(newer, key=lambda file: file.changed)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,12 @@ def test_a_process_older_than_a_file_with_its_variables(fake: FakeHost) -> None:
         name.touch()
         set_time(name, seconds)
     assert f"{names[0]} was changed after process 77 started" in failure(proof(fake).unit)
+
+
+def test_a_time_to_come_tells_nothing(fake: FakeHost) -> None:
+    file = fake.root / f"{SERVICE}.d/50-tuning.conf"
+    os.utime(file, (time.time() + 3600, time.time() + 3600))
+    assert proof(fake).unit()
 
 
 @pytest.mark.parametrize("name", [SERVICE, f"{SERVICE}.d/50-tuning.conf"])

@@ -101,6 +101,13 @@ def test_a_model_on_several_devices() -> None:
         assert getattr(both, name) == 2 * getattr(alone, name)
 
 
+def test_an_attempt_for_which_another_model_had_to_make_room_does_not_count() -> None:
+    one = read("ollama-engine-0.24.0-gemma3-p2-4096-f16")
+    begin = one.index("time=", one.rindex("\n", 0, one.index('msg="loading model"')))
+    end = one.index("\n", one.rindex('msg="compute graph"')) + 1
+    assert loads(one[:end] + one[begin:]) == loads(one)
+
+
 def test_weights_that_are_mapped_and_copied_to_a_gpu_say_nothing() -> None:
     log = read("llama-server-0.34.0-gemma3-p2-4096-q8_0").replace(" CPU model", " CPU_Mapped model")
     assert loads(log)[-1].weights == size(170.21) + size(53.79)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -66,8 +67,11 @@ def options(tmp_path: Path) -> dict[str, Any]:
 
 
 def age(folder: Path, service: Service) -> None:
-    """Let the service have started after everything that is in the folder was written."""
-    service.unit = replace(service.unit, started=max(path.lstat().st_mtime for path in folder.iterdir()) + 1)
+    """Let everything in the folder be older than the service's start, which is past, too."""
+    now = time.time()
+    for path in folder.iterdir():
+        os.utime(path, (now - 100, now - 100), follow_symlinks=False)
+    service.unit = replace(service.unit, started=now - 50)
 
 
 def test_predicted_then_done_then_nothing(
@@ -127,6 +131,23 @@ def test_files_of_the_unit_that_others_wrote_are_taken_up(  # one column each
         assert (result["changed"], service.told) == (bool(told), told)
         assert not told or result["action_reason"] == f"{other} is newer than the running process"
         service.unit = replace(service.unit, started=service.unit.started + 9)
+
+
+def test_links_to_files_of_others_are_followed_and_a_time_to_come_tells_nothing(
+    run_module: RunModule, service: Service, options: dict[str, Any], tmp_path: Path
+) -> None:
+    options["on_change"] = "restart"
+    run_module("service_files", **options)
+    target, link = tmp_path / "checkout.env", tmp_path / "demo.env"
+    target.touch()
+    link.symlink_to(target)
+    service.properties = {"EnvironmentFiles": f"{link} (ignore_errors=no)"}
+    age(tmp_path, service)
+    assert not run_module("service_files", **options)["changed"]
+    for seconds, action in ((5, "restart"), (1000, "none")):
+        moment = service.unit.started + seconds
+        os.utime(target, (moment, moment))
+        assert run_module("service_files", check=True, **options)["action"] == action
 
 
 def test_a_stale_process_is_reported_with_its_reason(

@@ -116,9 +116,16 @@ OOM_KERNEL = said(
     "Memory cgroup out of memory: Killed process 450 (llama-server) total-vm:4194304kB, anon-rss:3145728kB"
 )
 NOT_ALLOCATED = said("ggml_backend_cuda_buffer_type_alloc_buffer: cudaMalloc failed: out of memory")
+STARTS = said('msg="starting llama-server" cmd="/x/llama-server --model /m/blobs/sha256-12 --port 41771 -c 4096"')
 CAME_UP = said('level=INFO source=llama_server.go:1362 msg="llama-server started in 3.20 seconds"')
 OLD_SLOT = tuple(
     replace(line, text=line.text.replace("Parallel:2", "Parallel:1")) for line in read("0.24.0-reloads.txt")
+)
+
+
+GROUP_KILL = said(
+    "Tasks in /kubepods/pod1 are going to be killed due to memory.oom.group set",
+    "Memory cgroup out of memory: Killed process 451 (ollama) total-vm:4194304kB",
 )
 
 
@@ -306,6 +313,8 @@ CASES = [
             {"files": (UnitFile("/etc/default/ollama", STARTED - 90, variables=True),)},
             {},
             {"files": (UnitFile(LOCAL, STARTED + 0.5),)},
+            # A clock that was set back.
+            {"files": (UnitFile(LOCAL, STARTED + 9000),)},
             {"files": (UnitFile(LOCAL, STARTED + 90, unread=True),)},
             # What systemctl set-property writes takes effect at once.
             {"files": (UnitFile("/etc/systemd/system.control/ollama.service.d/50-MemoryMax.conf", STARTED + 90),)},
@@ -379,8 +388,13 @@ CASES = [
         MEMORY,
         PROBLEM,
         ("cudaMalloc failed",),
-        # The last one is what the engine got over by itself.
-        ({}, {"journal": read("0.34.0-reloads.txt")}, {"journal": (*NOT_ALLOCATED, *CAME_UP)}),
+        # The last ones are what the engine got over by itself.
+        (
+            {},
+            {"journal": read("0.34.0-reloads.txt")},
+            {"journal": (*NOT_ALLOCATED, *CAME_UP)},
+            {"journal": (*STARTS, *NOT_ALLOCATED, *STARTS, *CAME_UP)},
+        ),
     ),
     Case(
         memory.not_allocated,
@@ -399,6 +413,7 @@ CASES = [
             {},
             {"kernel": said("Out of memory: Killed process 77 (java) total-vm:1kB")},
             {"kernel": killed_in("/system.slice/docker-12.scope")},
+            {"kernel": (*killed_in("/kubepods/pod1"), *GROUP_KILL)},
             {"journal": ONE_SLOT[:40]},
         ),
     ),
