@@ -128,7 +128,7 @@ def test_a_disk_that_is_too_small_is_seen_before_the_first_byte(
     arguments = wanted(registry, "whole", large.name, url=narrow.url, models_path=narrow.store)
     result = start_module(MODULE, arguments).result()
     assert result["failed"], result
-    for words in ("24.0 MB", narrow.store, "16.8 MB are free", "OLLAMA_MODELS"):
+    for words in ("24.0 MB", narrow.store, "16.8 MB are free", "ollama_models_path"):
         assert words in result["msg"], result
     assert registry.requests(f"sha256:{large.weights}$") == []
     assert narrow.files() == []
