@@ -7,10 +7,9 @@ Source: envconfig/config.go and llm/ of Ollama 0.24 and 0.34.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 
@@ -135,8 +134,7 @@ _SINCE_LLAMA_SERVER = ("OLLAMA_GO_TEMPLATE", "OLLAMA_IGPU_ENABLE", "OLLAMA_LLAMA
 _UNTIL_LLAMA_SERVER = ("OLLAMA_MULTIUSER_CACHE", "OLLAMA_NEW_ENGINE")
 
 
-@dataclass(frozen=True)
-class Engine:
+class Engine(NamedTuple):
     """An Ollama release. Without a version the newest is assumed."""
 
     version: tuple[int, int, int] | None = None
@@ -289,6 +287,8 @@ def variable_problem(name: str, engine: Engine, others: Collection[str] = ()) ->
         return None
     # Of other programs' variables only those are ours to judge that are a slip away from one of the server's.
     ours = name.startswith("OLLAMA_")
+    import difflib  # noqa: PLC0415  # seldom needed, and a hundredth of what tuning_facts takes
+
     similar = difflib.get_close_matches(name.upper(), VARIABLES, n=1, cutoff=0.6 if ours else SLIP)
     if not ours and not similar:
         return None

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import traceback
 from collections.abc import Mapping, Sequence
@@ -15,6 +17,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.archive_finder impor
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
 
 install()
+# The process ends with the module's answer: Python need not look for garbage in all that it leaves behind.
+atexit.register(gc.freeze)
 
 # Not dict[…]: on Python 3.8 this file must still load, so that the preflight can say that it is too old.
 Result = Dict[str, Any]  # noqa: UP006  # the same

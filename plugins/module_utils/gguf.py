@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 
@@ -107,8 +107,7 @@ def tensor_bytes(shape: tuple[int, ...], type_name: str) -> int:
     return -(-prod(shape) // items) * size
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(NamedTuple):
     """One tensor: ``shape`` with the fastest dimension first, ``offset`` in bytes from ``Header.data_offset``."""
 
     name: str

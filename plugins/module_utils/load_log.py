@@ -8,7 +8,7 @@ Source: the logs of Ollama 0.24 and 0.34 and, in them, of llama.cpp.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import ModelMemory
 
@@ -41,8 +41,7 @@ _REQUEST = re.compile(
 MAX_FACTOR = 2.0
 
 
-@dataclass(frozen=True)
-class LoadedParts:
+class LoadedParts(NamedTuple):
     """Bytes that the last load in a log allocated, and how it was loaded; None where the log does not say.
 
     ``blob`` is the name of the model's file in the store, ``context`` is per slot, in tokens, ``flash`` is whether it
@@ -65,8 +64,7 @@ class LoadedParts:
     llama_server: bool = False
 
 
-@dataclass(frozen=True)
-class Calibration:
+class Calibration(NamedTuple):
     """Factors from a model's predicted parts to its real ones, good for other configurations of the same model."""
 
     weights: float = 1.0
@@ -82,7 +80,7 @@ class Calibration:
         A part that is neither logged nor predicted, or further off than any real load was, is left as predicted.
         """
         factors = {}
-        for name in (field.name for field in fields(cls)):
+        for name in cls._fields:
             real, expected = getattr(parts, name), getattr(predicted, name)
             if real and expected and 1 / MAX_FACTOR <= real / expected <= MAX_FACTOR:
                 factors[name] = real / expected
@@ -90,8 +88,7 @@ class Calibration:
 
     def apply(self, predicted: ModelMemory) -> ModelMemory:
         """The prediction for any configuration of that model, with its parts scaled."""
-        return replace(
-            predicted,
+        return predicted._replace(
             weights=round(predicted.weights * self.weights),
             kv_full=round(predicted.kv_full * self.kv),
             kv_window=round(predicted.kv_window * self.kv),
@@ -123,8 +120,7 @@ def _parts(text: str) -> LoadedParts | None:
     blob = _BLOB.search(text)
     if parts is None:
         return None
-    return replace(
-        parts,
+    return parts._replace(
         blob=blob[1] if blob else None,
         flash=not _NO_FLASH.search(text),
         llama_server='msg="starting llama-server"' in text,
@@ -164,8 +160,7 @@ def _own_engine(text: str) -> LoadedParts | None:
         parts[name] = parts.get(name, 0) + _bytes(size, unit)
     if not parts:
         return None
-    return replace(
-        _request(text) or LoadedParts(),
+    return (_request(text) or LoadedParts())._replace(
         weights=parts.get("model weights"),
         kv=parts.get("kv cache"),
         compute=parts.get("compute graph"),

@@ -12,8 +12,8 @@ Constants marked "measured" come from tests/benchmarks/memory_model.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import Engine
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
@@ -100,8 +100,7 @@ FLASH_ON_REQUEST = frozenset(
 NO_FLASH_ATTENTION = frozenset({"gemma2", "grok"})
 
 
-@dataclass(frozen=True)
-class Overhead:
+class Overhead(NamedTuple):
     """What processes take besides the model's own buffers. Bytes; all measured.
 
     ``token`` and ``merge``: for each entry of the tokenizer; ``slot_token``: for each token of the vocabulary and slot.
@@ -117,8 +116,7 @@ class Overhead:
         return self.base + per_entry * shape.vocabulary + self.merge * shape.merges
 
 
-@dataclass(frozen=True)
-class Runtime:
+class Runtime(NamedTuple):
     """The processes of one way to run a model: the server's share of a loaded model, and the runner.
 
     ``mask_copies``: how many times over the masks of a batch are in memory, in and outside of the graph; of large ones
@@ -188,8 +186,7 @@ class Load:
             )
 
 
-@dataclass(frozen=True)
-class ModelMemory:
+class ModelMemory(NamedTuple):
     """One loaded model. Bytes.
 
     weights: all tensors, and the embeddings a second time where the engine loads them for the output as well; with
@@ -224,11 +221,10 @@ class ModelMemory:
 
     @property
     def peak(self) -> int:
-        return sum(getattr(self, field.name) for field in fields(self))
+        return sum(self)
 
 
-@dataclass(frozen=True)
-class MemoryPrediction:
+class MemoryPrediction(NamedTuple):
     """All processes of a server with its loaded models. Bytes. ``server`` is the server process with no model."""
 
     server: int
@@ -245,7 +241,7 @@ class MemoryPrediction:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for Ansible."""
-        models = [{**asdict(model), "peak": model.peak} for model in self.models]
+        models = [{**model._asdict(), "peak": model.peak} for model in self.models]
         totals = {"resident_after_load": self.resident_after_load, "peak": self.peak}
         return {"server": self.server, "models": models, **totals}
 
@@ -276,7 +272,7 @@ def predict_model(load: Load, engine: Engine) -> ModelMemory:
     flash = flash_attention(load, engine)
     # To be multiplied with the values, a layer's scores are converted into half precision beside the graph.
     scores = 0 if flash else shape.heads * max(full_mask, window_mask) * HALF
-    server_share = replace(runtime.server, base=0)
+    server_share = runtime.server._replace(base=0)
     if own_engine:
         more_weights = shape.embedding_bytes if shape.tied else 0
     else:

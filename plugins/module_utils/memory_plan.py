@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import Engine
 from ansible_collections.llmops.ollama.plugins.module_utils.gguf import BLOCKS
@@ -37,8 +37,7 @@ EMBEDDING_BITS = 8.5
 EMBEDDING_TYPE = "Q8_0"
 
 
-@dataclass(frozen=True)
-class Budget:
+class Budget(NamedTuple):
     """MiB. ``main`` is what the service may take of main memory, ``gpu`` what its models may take of all GPUs' own."""
 
     main: int
@@ -62,8 +61,7 @@ class Budget:
         return cls(main, usable - main, free)
 
 
-@dataclass(frozen=True)
-class Configuration:
+class Configuration(NamedTuple):
     """How the server would be set up: what the levers decide. ``prompt_cache_mib`` is for each loaded model."""
 
     loaded_models: int
@@ -73,8 +71,7 @@ class Configuration:
     prompt_cache_mib: int
 
 
-@dataclass(frozen=True)
-class Levers:
+class Levers(NamedTuple):
     """The values that each lever may take, from the most wanted one on; one that the user set has only that one.
 
     ``prompt_cache_mib`` bounds what the prompt caches of one model may take of the budget, ``prompt_caches_mib`` what
@@ -91,8 +88,7 @@ class Levers:
     prompt_cache_fixed: bool = False
 
 
-@dataclass(frozen=True)
-class Planned:
+class Planned(NamedTuple):
     """One model as it would be loaded, and the memory that it takes; ``calibrated`` by the log of a real load."""
 
     model: Model
@@ -121,8 +117,7 @@ class Planned:
         }
 
 
-@dataclass(frozen=True)
-class Shortage:
+class Shortage(NamedTuple):
     """What would have been taken, and what there is of it: of main memory, or of the GPUs' own. Sizes in MiB."""
 
     taken_mb: int
@@ -134,8 +129,7 @@ class Shortage:
         return f"up to {self.taken_mb} MiB{where} would be taken, and the budget is {self.budget_mb} MiB"
 
 
-@dataclass(frozen=True)
-class MemoryPlan:
+class MemoryPlan(NamedTuple):
     """A configuration, and what it takes in the worst case. Sizes in MiB.
 
     ``planned`` is the prediction for the largest models that may be loaded together, with the policy's margin;
@@ -186,7 +180,7 @@ class Workload:
         """The same with so many tokens computed at once, where a model does not say itself; None: as they are."""
         if batch is None:
             return self
-        return replace(self, models=tuple(replace(model, batch=model.batch or batch) for model in self.models))
+        return replace(self, models=tuple(model._replace(batch=model.batch or batch) for model in self.models))
 
     @property
     def count(self) -> int:
@@ -194,8 +188,7 @@ class Workload:
         return len({model.blob or model.name for model in self.models}) + self.unknown
 
 
-@dataclass(frozen=True)
-class _Need:
+class _Need(NamedTuple):
     """MiB, without the margin."""
 
     main: float
@@ -203,8 +196,7 @@ class _Need:
     models: tuple[Planned, ...]
 
 
-@dataclass(frozen=True)
-class Given:
+class Given(NamedTuple):
     """What is settled for all models: see ``Load``.
 
     ``gpu_layers``: how many layers of each model shall be on GPUs, where the model does not say so itself; None: all.
@@ -250,7 +242,7 @@ class Planner:
         yield at
         for name in ("loaded_models", "parallel", "kv_type", "context"):
             for value in getattr(levers, name)[1:]:
-                at = replace(at, **{name: value})
+                at = at._replace(**{name: value})
                 yield at
 
     def _need(self, at: Configuration, spill: bool, models: Sequence[Model] | None = None) -> _Need:
@@ -334,9 +326,9 @@ class Planner:
         if levers.prompt_caches_mib is not None:
             left = min(left, levers.prompt_caches_mib / loaded)
         size = int(min(left, levers.prompt_cache_mib)) // step * step
-        while size > 0 and not self._fits(self._need(replace(at, prompt_cache_mib=size), spill), spill):
+        while size > 0 and not self._fits(self._need(at._replace(prompt_cache_mib=size), spill), spill):
             size -= step  # a rounding error away
-        return replace(at, prompt_cache_mib=max(0, size))
+        return at._replace(prompt_cache_mib=max(0, size))
 
     def _keep(self, at: Configuration, tuned: Mapping[str, int], levers: Levers, spill: bool) -> Configuration:
         """The last run's numbers in the place of new ones that are hardly different.
@@ -352,14 +344,14 @@ class Planner:
             whole = self._budget.main / max(1, at.loaded_models) if caches else old
             if old > 0 and not fixed and abs(old - new) <= self._policy.tolerance * whole:
                 close[name] = old
-        kept = replace(at, **close)
+        kept = at._replace(**close)
         return kept if kept == at or self._fits(self._need(kept, spill), spill) else at
 
     def _result(self, levers: Levers, found: Configuration, at: Configuration, fits: bool, spill: bool) -> MemoryPlan:
         """The plan for a configuration, in which numbers of the one that was ``found`` may be the last run's."""
         need = self._need(at, spill)
         wanted = next(self._way_down(levers))
-        given_way = replace(found, prompt_cache_mib=wanted.prompt_cache_mib) != wanted
+        given_way = found._replace(prompt_cache_mib=wanted.prompt_cache_mib) != wanted
         asked = self._need(wanted, spill)
         too_much, room = self._with_margin(asked.gpu), self._budget.gpu
         of_gpus = not spill and too_much > room
@@ -386,16 +378,16 @@ class Planner:
             return ""
         as_well = ""
         if variable and levers.prompt_cache_fixed and at.prompt_cache_mib:
-            most, at = at.prompt_cache_mib, replace(at, prompt_cache_mib=0)
+            most, at = at.prompt_cache_mib, at._replace(prompt_cache_mib=0)
             need = self._need(at, spill=True)
             if self._fits(need, spill=True):
-                free = replace(levers, prompt_cache_fixed=False, prompt_cache_mib=most)
+                free = levers._replace(prompt_cache_fixed=False, prompt_cache_mib=most)
                 size = self._with_prompt_cache(at, need, free, spill=True).prompt_cache_mib
                 return f"With {variable}={size} it would fit."
             as_well = f"With {variable}=0: "
         long = [model for model in models if model.context and model.context > at.context]
         if long:
-            others = [replace(model, context=None) if model in long else model for model in models]
+            others = [model._replace(context=None) if model in long else model for model in models]
             if self._fits(self._need(at, True, others), spill=True):
                 named = ", ".join(f"{model.name} (now {model.context})" for model in long)
                 return f"{as_well}With a num_ctx of {at.context} for {named} it would fit."
@@ -406,7 +398,7 @@ class Planner:
             for index in largest_first:
                 shape = requantized(models[index].shape, quantization)
                 if shape.weight_bytes < models[index].shape.weight_bytes:
-                    others[index] = replace(models[index], shape=shape)
+                    others[index] = models[index]._replace(shape=shape)
                     names.append(f"{models[index].name} ({shape.weight_bytes / MIB:.0f} MiB of weights)")
                     if self._fits(self._need(at, True, others), spill=True):
                         return (

@@ -8,7 +8,6 @@ import contextlib
 import http.client
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Callable
 
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
@@ -82,7 +81,7 @@ class Maker:
     def _attempt(self, step: Step, making: Making, record: Record) -> None:
         name = str(step.name)
         if not making.overlay and not making.file:
-            spare = replace(step.name, tag="replaced-by-copy") if step.before else None
+            spare = step.name._replace(tag="replaced-by-copy") if step.before else None
             give_name(self._client, str(making.base), step.name, spare)
         elif not making.recorded:
             self._create({"model": name, "from": name, **making.overlay.request()})

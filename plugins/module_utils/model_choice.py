@@ -10,9 +10,9 @@ is given before any real load corrects predictions, and what is in the store alr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, NotFound
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
@@ -35,8 +35,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.tuning import AUTO, 
 from ansible_collections.llmops.ollama.plugins.module_utils.words import size_text
 
 
-@dataclass(frozen=True)
-class Host:
+class Host(NamedTuple):
     """What decides.
 
     ``plan`` says how models would be loaded together, and ``plan_freely`` how without what the user set for the whole
@@ -47,7 +46,7 @@ class Host:
     plan: Callable[[Sequence[Model]], MemoryPlan]
     plan_freely: Callable[[Sequence[Model]], MemoryPlan] | None = None
     quantizations: Sequence[Quantization] = ()
-    missing: Callable[[Model], int] = field(default=lambda model: 0)
+    missing: Callable[[Model], int] = lambda model: 0
     free: int | None = None
 
     @classmethod
@@ -72,8 +71,7 @@ class Host:
         return cls(plan, plan_freely, policy.quantizations, missing, free)
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """What was chosen for the model ``name``, and why."""
 
     name: ModelName
@@ -85,8 +83,7 @@ class Choice:
         return {"name": str(self.name), "chosen": str(self.base), "reason": self.reason}
 
 
-@dataclass(frozen=True)
-class Resolution:
+class Resolution(NamedTuple):
     """Definitions with one base each, but for those that could not be decided; the models that could be looked up."""
 
     definitions: tuple[Definition, ...]
@@ -147,7 +144,7 @@ def _with_others(
         ready = [each for each in left if each.bases[0].key in made]
         made.update({each.name.key: made_of(made[each.bases[0].key], each) for each in ready})
         left = [each for each in left if each not in ready]
-    return replace(candidate, others=tuple(made.values())[1:])
+    return candidate._replace(others=tuple(made.values())[1:])
 
 
 def choose(
@@ -177,7 +174,7 @@ def choose(
         to_come = [model for models in smallest.values() for model in models]
         found, why, whole = _first_that_fits(listed, [*beside, *to_come], host)
         if found is None and host.plan_freely:
-            freely = replace(host, plan=host.plan_freely, plan_freely=None)
+            freely = host._replace(plan=host.plan_freely, plan_freely=None)
             found, why, whole = _first_that_fits(listed, [*beside, *to_come], freely)
             if found:
                 why = f"With the settings given none fits. Without them: {why}"

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -196,11 +195,14 @@ def check_parameters(given: Any, place: str = "parameters") -> Parameters:
             raise InvalidInput(
                 f"{place}: {name} is {value!r}.", "Give a number, a text, true or false, or a list of texts.", key=name
             )
-        meant = difflib.get_close_matches(str(name), KNOWN_PARAMETERS, n=1, cutoff=0.8)
-        if meant and name not in KNOWN_PARAMETERS:
-            raise InvalidInput(
-                f"{place}: {name} is no parameter of a model.", f"Did you mean {meant[0]}?", key=str(name)
-            )
+        if name not in KNOWN_PARAMETERS:
+            import difflib  # noqa: PLC0415  # seldom needed
+
+            meant = difflib.get_close_matches(str(name), KNOWN_PARAMETERS, n=1, cutoff=0.8)
+            if meant:
+                raise InvalidInput(
+                    f"{place}: {name} is no parameter of a model.", f"Did you mean {meant[0]}?", key=str(name)
+                )
         checked[name] = _parameter(str(name), value, f"{place}: {name}")
     return checked
 
@@ -228,7 +230,7 @@ def quantized(name: ModelName, quantization: str) -> ModelName:
     """A model in another quantization as Ollama's library tags it: ``gemma3:270m-it`` in Q8_0 is ``270m-it-q8_0``."""
     tag = quantization.lower().replace("_k", "_K")
     tag = re.sub(r"(?<=_K)_[sml]$", lambda size: size[0].upper(), "fp16" if tag == "f16" else tag)
-    return replace(name, tag=tag if name.tag == DEFAULT_TAG else f"{name.tag}-{tag}")
+    return name._replace(tag=tag if name.tag == DEFAULT_TAG else f"{name.tag}-{tag}")
 
 
 def _bases(given: Mapping[str, Any], name: ModelName, base: str | None, place: str) -> tuple[ModelName, ...]:

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import NotFound, OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
-from ansible_collections.llmops.ollama.plugins.module_utils.model_recipe import Record
 from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import (
     ModelShape,
     from_header,
@@ -26,8 +25,7 @@ SERVER = "server"
 REQUESTS = "the Python library requests to ask a registry with"
 
 
-@dataclass(frozen=True)
-class Model:
+class Model(NamedTuple):
     """A model as the memory plan needs it.
 
     ``context`` (tokens), ``batch`` and ``gpu_layers`` (-1: all) are parameters of its own, which come before the
@@ -61,8 +59,7 @@ class Remote(Protocol):
     def file(self, definition: Definition) -> Model: ...
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """One of the models that a definition may be made of.
 
     ``model`` is None where nobody could tell, and ``problem`` says why; ``absent``: because there is no such model.
@@ -177,8 +174,7 @@ class Lookup:
             shape = replace(shape, weight_bytes=max(shape.weight_bytes, size), vision=True)
         said = str(show.get("parameters") or "")
         parameters = dict(re.findall(r"^(num_ctx|num_batch|num_gpu)\s+(-?\d+)\s*$", said, re.M))
-        details = show.get("details")
-        if isinstance(details, dict) and Record.of_parent(str(details.get("parent_model") or "")):
+        if _is_made_here(show.get("details")):
             # Made here, with what the last run gave every model; what the next one gives is not settled yet.
             parameters = {key: value for key, value in parameters.items() if key == "num_ctx"}
         blob = re.search(r"^FROM \S*(sha256-[0-9a-f]{64})", str(show.get("modelfile") or ""), re.M)
@@ -186,11 +182,20 @@ class Lookup:
         return with_parameters(model, parameters)
 
 
+def _is_made_here(details: Any) -> bool:
+    parent = details.get("parent_model") if isinstance(details, dict) else None
+    if not parent:
+        return False
+    from ansible_collections.llmops.ollama.plugins.module_utils.model_recipe import Record  # noqa: PLC0415  # as above
+
+    return Record.of_parent(str(parent)) is not None
+
+
 def made_of(base: Model, definition: Definition) -> Model:
     """What a definition makes of a base: its own parameters come first."""
-    own = with_parameters(replace(base, name=str(definition.name)), definition.parameters)
+    own = with_parameters(base._replace(name=str(definition.name)), definition.parameters)
     layers = base.gpu_layers if own.gpu_layers is None else own.gpu_layers
-    return replace(own, context=own.context or base.context, batch=own.batch or base.batch, gpu_layers=layers)
+    return own._replace(context=own.context or base.context, batch=own.batch or base.batch, gpu_layers=layers)
 
 
 def with_parameters(model: Model, parameters: Mapping[str, Any]) -> Model:
@@ -201,8 +206,7 @@ def with_parameters(model: Model, parameters: Mapping[str, Any]) -> Model:
         return int(value) if re.fullmatch(r"0*[1-9]\d{0,9}", value) else None
 
     layers = str(parameters.get("num_gpu", ""))
-    return replace(
-        model,
+    return model._replace(
         context=number("num_ctx"),
         batch=number("num_batch"),
         gpu_layers=int(layers) if re.fullmatch(r"-1|\d{1,4}", layers) else None,

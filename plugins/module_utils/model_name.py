@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 
@@ -19,8 +19,7 @@ _NAMESPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}")
 _MODEL_OR_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 
 
-@dataclass(frozen=True)
-class ModelName:
+class ModelName(NamedTuple):
     """A complete name; ``str()`` gives the short form that ``/api/tags`` shows, for example ``gemma3:270m``."""
 
     registry: str
@@ -63,7 +62,7 @@ class ModelName:
                 f"A model cannot be pulled from {registry!r}: Ollama takes no such host in a model's name.",
                 "Name the registry by a host name or an IPv4 address, with a port where needed.",
             )
-        return replace(self, registry=registry)
+        return self._replace(registry=registry)
 
 
 def _objection(text: str, part: str) -> str:

@@ -8,7 +8,6 @@ import contextlib
 import http.client
 import re
 import time
-from dataclasses import replace
 from typing import Callable
 
 from ansible_collections.llmops.ollama.plugins.module_utils.access import Access
@@ -86,7 +85,7 @@ class Puller:
         arrived = self._arrived(step, source, route.name, step.name)
         if route.name.key == step.name.key:
             return arrived
-        spare = replace(route.name, tag="replaced-by-pull") if step.before else None
+        spare = route.name._replace(tag="replaced-by-pull") if step.before else None
         give_name(self.client, str(route.name), step.name, spare)
         if not keep_alias or route != source:
             unless_gone(self.client.delete, str(route.name))

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 from ansible_collections.llmops.ollama.plugins.module_utils.gguf import MAX_ELEMENTS, Header, Tensor, tensor_bytes
@@ -72,8 +72,7 @@ _MOST = 1 << 64
 _SINGLE_PRECISION = 4  # bytes; recurrent states are kept in it
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(NamedTuple):
     """One layer's cache: elements of a key and of a value for one token; ``window`` where old tokens are dropped."""
 
     key_elements: int

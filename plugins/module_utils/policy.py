@@ -11,8 +11,7 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import VARIABLES
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
@@ -99,8 +98,7 @@ TEXTS: dict[str, tuple[str, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One row of the table: the profile of hosts that have at least these cores and this memory (decimal GB)."""
 
     profile: str
@@ -113,8 +111,7 @@ class Row:
         return cores >= self.min_cores and memory_gb >= self.min_memory_gb
 
 
-@dataclass(frozen=True)
-class Quantization:
+class Quantization(NamedTuple):
     """One row of the guide's comparison: bits of a weight, speed against F16 and loss of quality in percent."""
 
     name: str
@@ -123,8 +120,7 @@ class Quantization:
     loss: float
 
 
-@dataclass(frozen=True)
-class Reserve:
+class Reserve(NamedTuple):
     """What is left to others: ``share`` of the whole, but not less than ``min_mb`` (MiB)."""
 
     share: float
@@ -139,15 +135,13 @@ class Reserve:
         return max(left_mb + self.min_mb, math.ceil(left_mb / (1 - self.share)))
 
 
-@dataclass(frozen=True)
-class PromptCache:
+class PromptCache(NamedTuple):
     memory_share: float
     max_mb: int
     step_mb: int
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(NamedTuple):
     """A validated policy; the fields are those of ``DEFAULT_POLICY``."""
 
     table: tuple[Row, ...]

@@ -12,9 +12,8 @@ import contextlib
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError, Unhealthy
 
@@ -25,8 +24,7 @@ _BLOB = re.compile(r"sha256-[0-9a-f]{64}")
 _FROM = re.compile(r"^FROM .*?(sha256-[0-9a-f]{64})\s*$", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Runner:
+class Runner(NamedTuple):
     """What the command line of a runner says; None where it does not. ``blob`` is the file name of its weights.
 
     ``cells`` are tokens of all slots together. The runner of Ollama's own engine is told everything but its model over

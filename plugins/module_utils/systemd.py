@@ -9,10 +9,9 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Callable
+from typing import Callable, NamedTuple
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError, Unhealthy
 
@@ -38,8 +37,7 @@ PROPERTIES = (
 FILE_PROPERTIES = ("FragmentPath", "DropInPaths", "EnvironmentFiles")
 
 
-@dataclass(frozen=True)
-class Completed:
+class Completed(NamedTuple):
     """A command that ended."""
 
     status: int
@@ -71,8 +69,7 @@ def run_command(command: Sequence[str], timeout: float) -> Completed:
     return Completed(done.returncode, done.stdout, done.stderr)
 
 
-@dataclass(frozen=True)
-class Unit:
+class Unit(NamedTuple):
     """The state of one unit; the words are systemd's. Times are seconds since the epoch, 0 where there is none.
 
     ``started`` is when the main process was started, ``changed`` when the unit last changed its state (a reload does).

@@ -13,7 +13,7 @@ import dataclasses
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Callable, Union
+from typing import Any, Callable, NamedTuple, Union
 
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.record import Measured
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import (
@@ -78,8 +78,7 @@ NUM_GPU_RANGE = (-1, 999)
 REQUEST_TIMEOUT_RANGE = (1, 86400)
 
 
-@dataclass(frozen=True)
-class Recommendation:
+class Recommendation(NamedTuple):
     """One setting, and what enforces it: an environment variable, a directive of the unit (MiB), a model's parameter.
 
     Where it is none of them the reason says what it is.
@@ -135,8 +134,7 @@ class Intent:
         return dataclasses.replace(self, environment=kept)
 
 
-@dataclass(frozen=True)
-class Tuning:
+class Tuning(NamedTuple):
     """The outcome. ``environment`` is complete: the recommended variables and the user's own. ``policy`` is its id.
 
     ``directives`` are the unit's, ``model_parameters`` every model's. ``gpu`` is one of the engine's ``GPU_CHOICES``.
@@ -170,7 +168,7 @@ class Tuning:
             "model_parameters": self.model_parameters,
             "memory": {**self.memory.to_dict(), "refused": self.refused},
             "gpu": self.gpu,
-            "recommendations": [dataclasses.asdict(recommendation) for recommendation in self.recommendations],
+            "recommendations": [recommendation._asdict() for recommendation in self.recommendations],
             "warnings": list(self.warnings),
         }
 
@@ -219,7 +217,7 @@ class Situation:
             computed = getattr(self.computed.configuration, key) if key else recommendation.value
             agrees = "which is also" if value == computed else "instead of"
             reason = f"{name} is set in the environment given, {agrees} the computed {computed}."
-            recommendation = dataclasses.replace(recommendation, value=value, rule=EXPLICIT, reason=reason)
+            recommendation = recommendation._replace(value=value, rule=EXPLICIT, reason=reason)
         self.settled[recommendation.key] = recommendation
 
     def keep(self, name: str | None, value: int) -> int:
@@ -257,7 +255,7 @@ def recommend(
     workload, tuned = workload or Workload(), of_same_policy(tuned, policy)
     row = _row(hardware, policy, intent)
     plan = plan_memory(hardware, policy, intent, workload, tuned, measured)
-    left = dataclasses.replace(hardware, gpus=visible_gpus(hardware.gpus, intent.environment, intent.engine))
+    left = hardware._replace(gpus=visible_gpus(hardware.gpus, intent.environment, intent.engine))
     computed = plan_memory(hardware, policy, intent.left_to_us, workload, tuned, measured)
     plan = _advised(plan, computed, intent)
     situation = Situation(left, hardware.gpus, policy, intent, row, workload, tuned, plan, computed, measured)
@@ -306,7 +304,7 @@ def _advised(plan: MemoryPlan, computed: MemoryPlan, intent: Intent) -> MemoryPl
         without = [name for name in UNPLANNED if name in _taking_memory(intent)]
         also = f" without {' and '.join(without)}" if without else ""
         advice = f"As computed, {', '.join(parts[:-1])}{' and ' if parts[1:] else ''}{parts[-1]}{also} would fit."
-    return dataclasses.replace(plan, advice=advice)
+    return plan._replace(advice=advice)
 
 
 def _taking_memory(intent: Intent) -> dict[str, str]:
@@ -333,7 +331,7 @@ def plan_memory(
     tuned = of_same_policy(tuned, policy)
     row = _row(hardware, policy, intent)
     workload = workload.in_batches(measured.batch if measured else None)
-    hardware = dataclasses.replace(hardware, gpus=reachable_gpus(hardware, intent))
+    hardware = hardware._replace(gpus=reachable_gpus(hardware, intent))
     overhead = (_explicit(intent.environment, GPU_OVERHEAD) or 0) // MIB
     checkpoints = _explicit(intent.environment, CHECKPOINTS)
     given = Given(

@@ -110,7 +110,8 @@ attributes:
     platforms: linux
     details: With O(hardware) it runs anywhere.
 requirements:
-  - psutil (Debian and Ubuntu package python3-psutil); without it the same is read from /proc and /sys
+  - psutil (Debian and Ubuntu package python3-psutil) to count physical cores where /sys does not tell; without it each
+    CPU counts as one there
   - requests (python3-requests) to look models up; without it they are left out of the memory plan, with a warning
 author:
   - llmops.ollama contributors (@llmops)

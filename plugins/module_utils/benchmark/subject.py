@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
@@ -58,6 +58,6 @@ def _runner(client: Client, model: str, pid: int) -> dict[str, Any] | None:
     with contextlib.suppress(OllamaError):
         found = find_runner(pid, blobs_of(client.show(model)))
         if found:
-            values = asdict(found)
+            values = found._asdict()
             return {name: values[name] for name in ("slots", "cells", "threads", "kv_types")}
     return None

@@ -9,7 +9,7 @@ unit and of its slices are among the limits.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, cpu_list, to_int
 
@@ -17,8 +17,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files impor
 SLICES = 3
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """None means no limit. ``cpus`` in CPUs (1.5 = one and a half), the others in bytes.
 
     ``memory_free`` is what can be had without taking from anybody, ``memory_most`` with all that files have in memory.

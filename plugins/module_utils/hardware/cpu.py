@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import FEATURES
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, cpu_list
@@ -13,9 +13,11 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files impor
 CPU = "/sys/devices/system/cpu"
 
 
-@dataclass(frozen=True)
-class Topology:
-    """The CPUs that are online. ``core`` maps each to a name of its physical core; SMT siblings share one."""
+class Topology(NamedTuple):
+    """The CPUs that are online. ``core`` maps each to a name of its physical core; SMT siblings share one.
+
+    ``siblings_known`` is False where the kernel does not tell which they are: then each CPU is a core.
+    """
 
     core: dict[int, str]
     performance: frozenset[int]
@@ -23,6 +25,7 @@ class Topology:
     numa_nodes: int
     model: str
     features: tuple[str, ...] = ()
+    siblings_known: bool = True
 
     @property
     def online(self) -> frozenset[int]:
@@ -34,16 +37,18 @@ class Topology:
 
 
 def read_topology(files: Files) -> Topology:
-    """Read the topology from sysfs. Where it does not tell about siblings (some containers), each CPU is a core."""
+    """Read the topology from sysfs, which tells nothing in some containers."""
     info = _cpuinfo(files)
     online = cpu_list(files.read(f"{CPU}/online")) or cpu_list(info.get("processors", "")) or frozenset({0})
     core: dict[int, str] = {}
     sockets = set()
+    siblings_known = False
     for cpu in sorted(online):
         topology = f"{CPU}/cpu{cpu}/topology"
         # thread_siblings_list is the older name of core_cpus_list.
         siblings = files.read(f"{topology}/core_cpus_list") or files.read(f"{topology}/thread_siblings_list")
         core[cpu] = siblings or str(cpu)
+        siblings_known |= bool(siblings)
         sockets.add(files.read(f"{topology}/physical_package_id"))
     return Topology(
         core=core,
@@ -52,6 +57,7 @@ def read_topology(files: Files) -> Topology:
         numa_nodes=max(1, len(cpu_list(files.read("/sys/devices/system/node/online")))),
         model=info.get("model name") or info.get("Model") or files.read("/proc/device-tree/model"),
         features=_features(info),
+        siblings_known=siblings_known,
     )
 
 

@@ -8,10 +8,8 @@ that one can ask about a host without being on it. Sizes are in MiB, as in ``ans
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import (
     VISIBILITY,
@@ -87,8 +85,7 @@ GPU_KEYS = ("vendor", "name", "memory_mb", "integrated", "target")
 INTEGRATED_TARGETS = ("gfx1151",)
 
 
-@dataclass(frozen=True)
-class Gpu:
+class Gpu(NamedTuple):
     """One GPU, or one MIG instance of a partitioned one. An integrated GPU lives in main memory.
 
     ``target`` is what ROCm compiles for on an AMD one. ``enabled`` is no fact of the host: whether the server's
@@ -112,7 +109,7 @@ class Gpu:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for Ansible."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name in GPU_KEYS}
+        return {name: value for name, value in self._asdict().items() if name in GPU_KEYS}
 
     @property
     def is_expected(self) -> bool:
@@ -130,11 +127,10 @@ def visible_gpus(gpus: Sequence[Gpu], environment: Mapping[str, str], engine: En
             found = [*(gpu for gpu in found if gpu.vendor != vendor), *left]
     # Engines before llama-server do not read it.
     asked = clean(environment.get("OLLAMA_IGPU_ENABLE", "")) if engine.runs_llama_server else ""
-    return tuple(dataclasses.replace(gpu, enabled=is_on(asked) if asked else None) for gpu in found)
+    return tuple(gpu._replace(enabled=is_on(asked) if asked else None) for gpu in found)
 
 
-@dataclass(frozen=True)
-class Hardware:
+class Hardware(NamedTuple):
     """One host. None means unknown, or for ``cpu_quota`` and ``memory_limit_mb`` that there is no limit."""
 
     cpu_cores: int  # logical CPUs that are online
@@ -185,7 +181,7 @@ class Hardware:
             "cpu_features": list(self.cpu_features),
             "unit_limits": list(self.unit_limits),
         }
-        return {**dataclasses.asdict(self), **lists}
+        return {**self._asdict(), **lists}
 
     @classmethod
     def describe(cls, values: Mapping[str, Any]) -> Hardware:
@@ -193,10 +189,9 @@ class Hardware:
 
         Raises ``InvalidInput`` for an unknown key, a value out of range and parts larger than their whole.
         """
-        known = [field.name for field in dataclasses.fields(cls)]
         for key in values:
-            if key not in known:
-                raise InvalidInput(f"hardware: unknown key {key!r}.", f"Known keys: {', '.join(known)}.", key=key)
+            if key not in cls._fields:
+                raise InvalidInput(f"hardware: unknown key {key!r}.", f"Known keys: {', '.join(cls._fields)}.", key=key)
         given = {key: _value(key, value) for key, value in values.items() if value is not None}
         for key in REQUIRED:
             if key not in given:

@@ -6,15 +6,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, cpu_list, to_int
 
 NODES = "/sys/devices/system/node"
 
 
-@dataclass(frozen=True)
-class Memory:
+class Memory(NamedTuple):
     """Bytes. ``available`` is the kernel's estimate of what new processes can get without swapping.
 
     ``reserved`` are the huge pages among ``total`` that the administrator set aside: only programs that ask for such

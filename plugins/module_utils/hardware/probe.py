@@ -9,9 +9,6 @@ import os
 import platform
 import shutil
 
-with contextlib.suppress(ImportError):  # a bare host, which one may ask about before anything is installed
-    import psutil
-
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import (
     group_cpus,
@@ -23,12 +20,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cpu import 
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import MIB, Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.gpu import Run, read_gpus, run_command
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.memory import (
-    Memory,
-    held,
-    node_memory,
-    read_memory,
-)
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.memory import held, node_memory, read_memory
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import SERVICE, OwnLimits, own_limits, slices
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.virtualization import (
     is_container,
@@ -44,17 +36,16 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
 
     The limits are those of the running Ollama service, which may have a control group of its own. Before it runs they
     are those of its unit's files and of where systemd will put it; without systemd those of this process. A memory
-    limit that the tuning itself wrote is none of them. Counts of cores and sizes of memory come from psutil on
-    the live host, from /proc and /sys below another root and where psutil is not installed.
+    limit that the tuning itself wrote is none of them. Where sysfs does not tell which CPUs share a physical core,
+    psutil says how many cores the live host has, if it is installed.
     ``models_path`` names the model store whose file system is measured.
     """
     files = Files(root)
-    live = root == "/" and "psutil" in globals()
     running = service_pids(files, SERVICE)
     # Where processes of others are hidden, this one's limits are the best guess.
     to_come = not running and files.exists(BOOTED) and bool(files.read("/proc/1/cgroup"))
     pid = running[0] if running else ("1" if to_come else "self")
-    memory = _live_memory(files) if live else read_memory(files)
+    memory = read_memory(files)
     if memory.total < MIB:
         raise OllamaError(
             "The size of memory cannot be read.", f"Check that {files.path('/proc/meminfo')} is readable."
@@ -70,8 +61,9 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
     usable = _usable_cpus(files, allowed, allowed if renumbered else online, own, below)
     if renumbered:
         usable = frozenset(sorted(online)[: len(usable)])
-    cpu_cores = (live and psutil.cpu_count(logical=True)) or len(online)
-    physical = min((live and psutil.cpu_count(logical=False)) or topology.cores(online), cpu_cores)
+    cpu_cores = len(online)
+    live = root == "/" and not topology.siblings_known
+    physical = min((_psutil_cores() if live else None) or topology.cores(online), cpu_cores)
     performance = min(topology.cores(topology.performance), physical)
     usable_cpus = min(len(usable), cpu_cores)
     usable_cores = min(topology.cores(usable), physical, usable_cpus)
@@ -127,12 +119,14 @@ def _usable_cpus(
     return usable
 
 
-def _live_memory(files: Files) -> Memory:
-    try:
-        memory, swap = psutil.virtual_memory(), psutil.swap_memory().total
-        return Memory(memory.total, memory.available, swap, read_memory(files).reserved)
-    except (OSError, ValueError, LookupError, psutil.Error):  # /proc/meminfo is not there, or of another form
-        return read_memory(files)
+def _psutil_cores() -> int | None:
+    """Physical cores by other sources than sysfs; None where these do not tell either."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # a bare host; a /proc/cpuinfo of another form
+        import psutil  # noqa: PLC0415  # seldom needed, and a tenth of what the tuner takes
+
+        cores: int | None = psutil.cpu_count(logical=False)
+        return cores
+    return None
 
 
 def _disk(files: Files, path: str | None) -> tuple[int | None, int | None]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import UNIT_LIMITS
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, cpu_list
@@ -54,8 +54,7 @@ _SHARE = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,2})?)%")
 _MOST = 1 << 64
 
 
-@dataclass(frozen=True)
-class OwnLimits:
+class OwnLimits(NamedTuple):
     """What files of units limit: bytes, CPUs (1.5 = one and a half) and numbers of CPUs and nodes; None: no limit.
 
     ``allowed`` are CPUs of control groups; ``affinity`` are CPUs that the service's process is put on, whatever the
@@ -73,8 +72,7 @@ class OwnLimits:
 
     def within(self, other: OwnLimits) -> OwnLimits:
         """The tighter of both for each kind, of which those CPUs and nodes are left that both allow."""
-        return replace(
-            self,
+        return self._replace(
             memory=min((each.memory for each in (self, other) if each.memory is not None), default=None),
             cpus=min((each.cpus for each in (self, other) if each.cpus is not None), default=None),
             allowed=_both(self.allowed, other.allowed),
@@ -157,8 +155,7 @@ def _node_cpus(files: Files, nodes: frozenset[int]) -> frozenset[int]:
     return cpu_list(",".join(files.read(f"{NODES}/node{node}/cpulist") for node in nodes))
 
 
-@dataclass(frozen=True)
-class Foreign:
+class Foreign(NamedTuple):
     """A unit file of somebody else's that the role replaces: its resource settings, and the names of its variables.
 
     ``variable_files`` are those that it reads more variables from.

@@ -382,7 +382,7 @@ def test_only_gpus_with_a_library_count(
 def test_packing_counts_for_weights_that_are_not_on_a_gpu() -> None:
     amx = host(16, 64000, cpu_features=["avx2", "avx512", "amx"])
     model = Model("model:tag", TIED)
-    apart = replace(model, gpu_layers=0)
+    apart = model._replace(gpu_layers=0)
     policy, intent = Policy.load(), Intent.make(engine_version="0.34.0")
 
     def weights(hardware: dict[str, Any], model: Model) -> int:

@@ -46,7 +46,7 @@ def candidates(definition: Definition, **changes: Candidate) -> list[Candidate]:
         blob = f"sha256-{tag}-of-{base.model}"
         model = Model(str(definition.name), shape(tag), blob=blob, source="registry", size=SIZES[tag] * MIB)
         candidate = Candidate(base, model)
-        found.append(replace(changes[tag], base=base) if tag in changes else candidate)
+        found.append(changes[tag]._replace(base=base) if tag in changes else candidate)
     return found
 
 
@@ -115,7 +115,7 @@ def test_where_none_fits_in_full_the_reason_says_what_gives_way() -> None:
 
 
 def test_where_none_fits_in_full_the_one_that_serves_most_is_taken() -> None:
-    beside = [replace(Model("other:1", shape("fp16")), blob="sha256-other")]
+    beside = [Model("other:1", shape("fp16"), blob="sha256-other")]
     both = [{"name": "llama3:8b", "candidates": ["fp16", "q8_0"]}]
     smaller = replace(shape("fp16"), weight_bytes=12 * 1024 * MIB)
     beside = [Model("other:1", smaller, blob="sha256-other")]

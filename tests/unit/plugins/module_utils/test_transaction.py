@@ -31,7 +31,7 @@ RUNNING = Unit(
     started=1000.0,
     changed=1000.0,
 )
-STOPPED = replace(RUNNING, active_state="inactive", sub_state="dead", main_pid=0)
+STOPPED = RUNNING._replace(active_state="inactive", sub_state="dead", main_pid=0)
 
 
 # --- planning ------------------------------------------------------------------------------------------------------
@@ -68,13 +68,13 @@ A, B = core.File(b"a"), core.File(b"b")
         pytest.param(planned(before=A, after=A, unit=STOPPED), "start", 0, id="stopped"),
         pytest.param(planned(before=A, after=B, unit=STOPPED), "start", 1, id="stopped and changed"),
         pytest.param(
-            planned(before=A, after=B, unit=replace(STOPPED, active_state="activating", sub_state="start")),
+            planned(before=A, after=B, unit=STOPPED._replace(active_state="activating", sub_state="start")),
             "restart",
             1,
             id="starting with the old file",
         ),
         pytest.param(
-            planned(before=A, after=A, unit=replace(RUNNING, need_daemon_reload=True), on_change="reload"),
+            planned(before=A, after=A, unit=RUNNING._replace(need_daemon_reload=True), on_change="reload"),
             "restart",
             0,
             id="unit file changed by somebody",
@@ -89,25 +89,25 @@ A, B = core.File(b"a"), core.File(b"b")
             planned(before=A, after=A, written={CONF: 1000.1}, restart=False), "none", 0, id="older, but beside"
         ),
         pytest.param(
-            planned(before=A, after=A, written={CONF: 1005}, on_change="reload", unit=replace(RUNNING, changed=1010)),
+            planned(before=A, after=A, written={CONF: 1005}, on_change="reload", unit=RUNNING._replace(changed=1010)),
             "none",
             0,
             id="reloaded since",
         ),
         pytest.param(
-            planned(before=A, after=A, written={CONF: 1015}, on_change="reload", unit=replace(RUNNING, changed=1010)),
+            planned(before=A, after=A, written={CONF: 1015}, on_change="reload", unit=RUNNING._replace(changed=1010)),
             "reload",
             0,
             id="not reloaded since",
         ),
         pytest.param(
-            planned(DROP_IN, A, A, written={DROP_IN: 1005}, on_change="reload", unit=replace(RUNNING, changed=1010)),
+            planned(DROP_IN, A, A, written={DROP_IN: 1005}, on_change="reload", unit=RUNNING._replace(changed=1010)),
             "restart",
             0,
             id="a reload since is too little for a unit",
         ),
         pytest.param(
-            planned(before=A, after=A, written={CONF: 5}, unit=replace(RUNNING, started=0.0)), "none", 0, id="no time"
+            planned(before=A, after=A, written={CONF: 5}, unit=RUNNING._replace(started=0.0)), "none", 0, id="no time"
         ),
     ],
 )
@@ -131,13 +131,13 @@ def test_plan(plan: core.Plan, action: str, changes: int) -> None:
     ],
 )
 def test_start_at_boot(state: str, enabled: bool, enable: bool, disable: bool) -> None:
-    plan = core.plan([], {}, replace(RUNNING, file_state=state), enabled=enabled)
+    plan = core.plan([], {}, RUNNING._replace(file_state=state), enabled=enabled)
     assert (plan.enable, plan.disable, plan.changed) == (enable, disable, enable or disable)
 
 
 def test_a_unit_that_could_not_be_enabled_is_with_another_file() -> None:
     for state in ("static", "masked", "linked", "indirect"):
-        unit = replace(RUNNING, file_state=state)
+        unit = RUNNING._replace(file_state=state)
         for path, enable in ((f"/etc/systemd/system/{UNIT}", True), (DROP_IN, False), ("/usr/local/bin/x", False)):
             assert core.plan([core.Item(path, A)], {path: B}, unit).enable is enable
     path = f"/etc/systemd/system/{UNIT}"
@@ -173,7 +173,7 @@ def test_diff() -> None:
         core.Item("/d", A),
     ]
     current: dict[str, core.State] = {"/a": core.File(b"old\n", 0o644, 0, 0), "/c": core.Link("x"), "/d": A}
-    assert core.diff(core.plan(items, current, replace(RUNNING, file_state="disabled"))) == [
+    assert core.diff(core.plan(items, current, RUNNING._replace(file_state="disabled"))) == [
         {
             "before_header": "/a (mode 0644, owner 0:0)",
             "after_header": "/a (mode 0600, owner 0:0)",
@@ -234,8 +234,8 @@ class FakeSystemd(Systemd):
     def show(self, unit: str) -> Unit:
         crash = self.crash_after is not None and self.clock() - self._started_at >= self.crash_after
         if self.unit.running and crash and not self.works():
-            self.unit = replace(
-                self.unit, active_state="activating", sub_state="auto-restart", main_pid=0, exit_status=1
+            self.unit = self.unit._replace(
+                active_state="activating", sub_state="auto-restart", main_pid=0, exit_status=1
             )
         return self.unit
 
@@ -247,11 +247,11 @@ class FakeSystemd(Systemd):
 
     def enable(self, unit: str) -> None:
         self._do("enable")
-        self.unit = replace(self.unit, file_state="enabled")
+        self.unit = self.unit._replace(file_state="enabled")
 
     def disable(self, unit: str) -> None:
         self._do("disable")
-        self.unit = replace(self.unit, file_state="disabled")
+        self.unit = self.unit._replace(file_state="disabled")
 
     def start(self, unit: str) -> None:
         self._do("start")
@@ -266,7 +266,7 @@ class FakeSystemd(Systemd):
 
     def stop(self, unit: str) -> None:
         self._do("stop")
-        self.unit = replace(self.unit, active_state="inactive", sub_state="dead", main_pid=0)
+        self.unit = self.unit._replace(active_state="inactive", sub_state="dead", main_pid=0)
 
     def _do(self, verb: str) -> None:
         self.log.append(verb)
@@ -277,12 +277,12 @@ class FakeSystemd(Systemd):
         self._started_at = self.clock()
         if self.works() or self.crash_after:
             pid = self.unit.main_pid + 1
-            self.unit = replace(
-                self.unit, active_state="active", sub_state="running", main_pid=pid, exit_status=0, result="success"
+            self.unit = self.unit._replace(
+                active_state="active", sub_state="running", main_pid=pid, exit_status=0, result="success"
             )
         else:
-            self.unit = replace(
-                self.unit, active_state="failed", sub_state="failed", main_pid=0, exit_status=7, result="exit-code"
+            self.unit = self.unit._replace(
+                active_state="failed", sub_state="failed", main_pid=0, exit_status=7, result="exit-code"
             )
 
 
@@ -472,7 +472,7 @@ def test_another_process_that_answers_in_its_place_does_not_hide_a_crash(world: 
 def test_a_service_that_systemd_restarted_meanwhile(world: World) -> None:
     def ready() -> str | None:
         if world.systemd.log:
-            world.systemd.unit = replace(world.systemd.unit, restarts=world.systemd.unit.restarts + 1)
+            world.systemd.unit = world.systemd.unit._replace(restarts=world.systemd.unit.restarts + 1)
         return None
 
     error = fail(world, world.plan(), ready=ready)
@@ -520,7 +520,7 @@ def test_systemctl_that_refuses(world: World, verb: str) -> None:
 
 
 def test_a_service_that_did_not_run_is_stopped_again(tmp_path: Path) -> None:
-    world = World(tmp_path, replace(STOPPED, file_state="disabled"))
+    world = World(tmp_path, STOPPED._replace(file_state="disabled"))
     error = fail(world, world.plan("bad"))
     assert world.systemd.log == ["daemon-reload", "enable", "start", "stop", "disable", "daemon-reload"]
     assert (world.systemd.unit.active_state, world.systemd.unit.file_state) == ("inactive", "disabled")
@@ -726,5 +726,5 @@ def test_what_cannot_be_tried_is_said(world: World, monkeypatch: pytest.MonkeyPa
 
 def test_starting_at_boot_may_be_left_alone() -> None:
     for state in ("enabled", "disabled", ""):
-        plan = core.plan([], {}, replace(RUNNING, file_state=state), enabled=None)
+        plan = core.plan([], {}, RUNNING._replace(file_state=state), enabled=None)
         assert (plan.enable, plan.disable, plan.changed) == (False, False, False)

@@ -9,7 +9,6 @@ import os
 import pwd
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ class Service:
 def service(monkeypatch: pytest.MonkeyPatch) -> Service:
     service = Service()
     monkeypatch.setattr(transaction, "SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr(Systemd, "show", lambda self, unit: replace(service.unit, name=unit))
+    monkeypatch.setattr(Systemd, "show", lambda self, unit: service.unit._replace(name=unit))
     monkeypatch.setattr(Systemd, "properties", lambda self, unit, names: service.properties)
     monkeypatch.setattr(Systemd, "journal", lambda self, unit, since: ["a line"])
     for verb in ("start", "restart", "reload", "enable", "disable", "stop"):
@@ -71,7 +70,7 @@ def age(folder: Path, service: Service) -> None:
     now = time.time()
     for path in folder.iterdir():
         os.utime(path, (now - 100, now - 100), follow_symlinks=False)
-    service.unit = replace(service.unit, started=now - 50)
+    service.unit = service.unit._replace(started=now - 50)
 
 
 def test_predicted_then_done_then_nothing(
@@ -130,7 +129,7 @@ def test_files_of_the_unit_that_others_wrote_are_taken_up(  # one column each
         result = run_module("service_files", **options)
         assert (result["changed"], service.told) == (bool(told), told)
         assert not told or result["action_reason"] == f"{other} is newer than the running process"
-        service.unit = replace(service.unit, started=service.unit.started + 9)
+        service.unit = service.unit._replace(started=service.unit.started + 9)
 
 
 def test_links_to_files_of_others_are_followed_and_a_time_to_come_tells_nothing(

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import gguf_bytes
 import psutil
 import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware import probe
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cpu import read_topology
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.memory import Memory
 from ansible_collections.llmops.ollama.plugins.modules import tuning_facts
 from fake_http import FakeRegistry
@@ -58,13 +61,24 @@ def test_this_host(run_module: Run) -> None:
     assert all(set(each) == FIELDS for each in facts["recommendations"])
 
 
-def test_a_bare_host_is_read_without_psutil(run_module: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_psutil = run_module("tuning_facts")
-    monkeypatch.delattr(probe, "psutil")
-    without = run_module("tuning_facts")
-    first, second = (each["ansible_facts"]["ollama_tuning"]["hardware"] for each in (with_psutil, without))
-    volatile = {"memory_available_mb": 0, "memory_room_mb": 0}
-    assert {**first, **volatile} == {**second, **volatile}
+def test_cores_are_counted_by_psutil_where_sysfs_does_not_tell(
+    run_module: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def physical_cores() -> int:
+        cores: int = run_module("tuning_facts")["ansible_facts"]["ollama_tuning"]["hardware"]["physical_cores"]
+        return cores
+
+    real = read_topology(Files())
+    cpus = {number: str(number) for number in range(4)}
+    hidden = real._replace(core=cpus, performance=frozenset(cpus), siblings_known=False)
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical: 2)
+    assert physical_cores() == real.cores(real.online)
+    monkeypatch.setattr(probe, "read_topology", lambda files: hidden)
+    assert physical_cores() == 2
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical: None)
+    assert physical_cores() == 4
+    monkeypatch.setitem(sys.modules, "psutil", None)  # a bare host
+    assert physical_cores() == 4
 
 
 def test_a_bare_host_without_requests_plans_no_models(run_module: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,12 +151,7 @@ def test_candidates_are_chosen_for_the_disk_of_a_described_host(
         assert choice["chosen"] == chosen
 
 
-def test_a_proc_that_cannot_be_read_is_said(run_module: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def unreadable() -> None:
-        raise FileNotFoundError("/proc/meminfo")
-
-    monkeypatch.setattr(psutil, "virtual_memory", unreadable)
-    assert run_module("tuning_facts")["ansible_facts"]["ollama_tuning"]["hardware"]["memory_mb"] > 256
+def test_a_proc_that_cannot_be_read_is_said(run_module: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "read_memory", lambda files: Memory(0, 0, 0))
     refused = run_module("tuning_facts")
     assert "The size of memory cannot be read. Check that /proc/meminfo is readable." in refused["msg"]

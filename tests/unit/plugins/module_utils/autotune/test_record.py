@@ -48,17 +48,17 @@ def test_a_result_holds_on_the_same_host(files: Files) -> None:
     # What is not known of the model or the version, and what changes by itself, does not matter.
     assert valid(files, HOST, None, {MODEL: "", "other:1b": "x"}) == (MEASURED, [])
     assert (
-        valid(files, replace(HOST, memory_mb=32100, memory_available_mb=5), "0.34.0", {MODEL: WEIGHTS})[0] == MEASURED
+        valid(files, HOST._replace(memory_mb=32100, memory_available_mb=5), "0.34.0", {MODEL: WEIGHTS})[0] == MEASURED
     )
 
 
 @pytest.mark.parametrize(
     ("host", "engine", "weights", "words"),
     [
-        (replace(HOST, cpu_quota=2.0), "0.34.0", {MODEL: WEIGHTS}, "cpu_quota was 1.5 and is 2.0"),
-        (replace(HOST, memory_mb=64000), "0.34.0", {MODEL: WEIGHTS}, "memory_mb was 32000 and is 64000"),
+        (HOST._replace(cpu_quota=2.0), "0.34.0", {MODEL: WEIGHTS}, "cpu_quota was 1.5 and is 2.0"),
+        (HOST._replace(memory_mb=64000), "0.34.0", {MODEL: WEIGHTS}, "memory_mb was 32000 and is 64000"),
         (
-            replace(HOST, gpus=(Gpu("nvidia", "L4", 24000),)),
+            HOST._replace(gpus=(Gpu("nvidia", "L4", 24000),)),
             "0.34.0",
             {MODEL: WEIGHTS},
             "gpus was [] and is ['nvidia L4",

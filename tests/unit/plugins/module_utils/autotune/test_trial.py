@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +89,9 @@ class Machine(Systemd):
         self.done.append("restart")
         for pid in (self.unit.main_pid, self.unit.main_pid + 1):
             shutil.rmtree(self.files.proc / str(pid), ignore_errors=True)
-        self.unit = replace(self.unit, active_state="active", sub_state="running", main_pid=self.unit.main_pid + 10)
+        self.unit = self.unit._replace(active_state="active", sub_state="running", main_pid=self.unit.main_pid + 10)
         if self.environment().get("OLLAMA_NUM_PARALLEL") in self.breaks:
-            self.unit = replace(self.unit, active_state="failed", sub_state="failed", main_pid=0, result="exit-code")
+            self.unit = self.unit._replace(active_state="failed", sub_state="failed", main_pid=0, result="exit-code")
             return
         self._process()
 
@@ -126,7 +125,7 @@ class Machine(Systemd):
                 return Answer(500, {"error": "llama runner process no longer running"})
             if self.dies and "question 1:" in body["prompt"] and body["options"]["num_predict"] > 2:
                 self.dies -= 1
-                self.unit = replace(self.unit, restarts=self.unit.restarts + 1)
+                self.unit = self.unit._replace(restarts=self.unit.restarts + 1)
             return Stream([{"response": "x"}, {"response": "y"}, {"done": True, "eval_count": 2}])
         return None
 
@@ -267,7 +266,7 @@ def test_what_cannot_be_restored_is_left_to_the_guard(machine: Machine, host: Ho
 
 
 def test_a_service_that_is_not_running_is_left_alone(machine: Machine, host: Host) -> None:
-    machine.unit = replace(machine.unit, active_state="failed", main_pid=0)
+    machine.unit = machine.unit._replace(active_state="failed", main_pid=0)
     with pytest.raises(Unhealthy, match="has no running process"), trials(machine, host):
         pass
     assert machine.done == []

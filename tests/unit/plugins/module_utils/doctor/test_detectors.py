@@ -84,7 +84,7 @@ def after(**changes: Any) -> Changes:
 
 def hardware(**changes: Any) -> Changes:
     assert HEALTHY.hardware
-    return {"hardware": replace(HEALTHY.hardware, **changes)}
+    return {"hardware": HEALTHY.hardware._replace(**changes)}
 
 
 TIGHT: Changes = {"memory_free": 500 * MIB, "memory_limit": 16 * GIB}
@@ -405,7 +405,7 @@ CASES = [
     ),
     Case(
         memory.killed,
-        {"journal": OOM_UNIT, "kernel": OOM_KERNEL, "unit": replace(RUNNING, result="oom-kill"), **after(oom_kills=2)},
+        {"journal": OOM_UNIT, "kernel": OOM_KERNEL, "unit": RUNNING._replace(result="oom-kill"), **after(oom_kills=2)},
         MEMORY,
         PROBLEM,
         ("killed by the OOM killer", "Killed process 450", "Result=oom-kill", "since the group was made: 2"),
@@ -650,7 +650,7 @@ CASES = [
         (
             {},
             {"journal": read("0.34.0-malformed.txt")},
-            {"journal": read("0.34.0-reloads.txt"), "unit": replace(RUNNING, started=STARTED + 5000)},
+            {"journal": read("0.34.0-reloads.txt"), "unit": RUNNING._replace(started=STARTED + 5000)},
         ),
     ),
     Case(
@@ -685,7 +685,7 @@ CASES = [
             {**hardware(gpus=(GPU,)), "gpu_layers": {"gemma3:270m": 0}},
             {**hardware(gpus=(GPU,)), "gpu_layers": {"m:1": 5}, "loaded": (Loaded("m:1", "Q8_0", GIB, GIB // 2),)},
             {**hardware(gpus=(GPU,)), "gpu": "some", "loaded": (Loaded("m:1", "Q8_0", GIB, GIB // 2),)},
-            hardware(gpus=(replace(GPU, memory_mb=1024),)),
+            hardware(gpus=(GPU._replace(memory_mb=1024),)),
         ),
     ),
     Case(
@@ -708,25 +708,25 @@ CASES = [
         STOPPED,
         PROBLEM,
         ("no usable unit", "LoadState=not-found", "site.yml"),
-        ({}, {"unit": replace(RUNNING, active_state="reloading")}),
+        ({}, {"unit": RUNNING._replace(active_state="reloading")}),
     ),
     Case(
         running.unit_down,
-        {"unit": replace(RUNNING, load_state="masked")},
+        {"unit": RUNNING._replace(load_state="masked")},
         STOPPED,
         PROBLEM,
         ("ollama.service runs, and will not start again.", "systemctl unmask ollama.service"),
     ),
     Case(
         running.unit_down,
-        {**DOWN, "unit": replace(RUNNING, load_state="bad-setting", active_state="inactive", main_pid=0)},
+        {**DOWN, "unit": RUNNING._replace(load_state="bad-setting", active_state="inactive", main_pid=0)},
         STOPPED,
         PROBLEM,
         ("no usable unit", "systemd-analyze verify ollama.service"),
     ),
     Case(
         running.unit_down,
-        {**DOWN, "unit": replace(RUNNING, active_state="inactive", sub_state="dead", main_pid=0)},
+        {**DOWN, "unit": RUNNING._replace(active_state="inactive", sub_state="dead", main_pid=0)},
         STOPPED,
         PROBLEM,
         ("ollama.service is stopped.", "systemctl start ollama.service"),
@@ -740,15 +740,15 @@ CASES = [
     ),
     Case(
         running.restarts,
-        {"unit": replace(RUNNING, restarts=4)},
+        {"unit": RUNNING._replace(restarts=4)},
         STOPPED,
         PROBLEM,
         ("restarted ollama.service 4 times", "NRestarts=4"),
     ),
     Case(
-        running.restarts, {"unit": replace(RUNNING, restarts=4), "now": STARTED + 9999}, STOPPED, WARNING, ("4 times",)
+        running.restarts, {"unit": RUNNING._replace(restarts=4), "now": STARTED + 9999}, STOPPED, WARNING, ("4 times",)
     ),
-    Case(running.restarts, {"unit": replace(RUNNING, restarts=1)}, STOPPED, WARNING, ("once",)),
+    Case(running.restarts, {"unit": RUNNING._replace(restarts=1)}, STOPPED, WARNING, ("once",)),
     Case(
         running.port_taken,
         {
@@ -845,7 +845,7 @@ def test_a_host_of_which_nothing_can_be_read() -> None:
 
 def test_problems_come_first_and_what_stops_the_server_before_all() -> None:
     seen = replace(
-        HEALTHY, unit=replace(RUNNING, restarts=1), environment=has(OLLAMA_NUM_PARALEL="4"), **after(steal=320)
+        HEALTHY, unit=RUNNING._replace(restarts=1), environment=has(OLLAMA_NUM_PARALEL="4"), **after(steal=320)
     )
     found = diagnose(seen)
     assert [(each.severity, each.symptom) for each in found] == [
