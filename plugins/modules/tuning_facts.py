@@ -348,7 +348,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 # Seconds around the start of a model's process in which its load is logged.
-LOG_BEFORE, LOG_AFTER = 2.0, 60.0
+LOG_BEFORE = 2.0
+LOG_AFTER = 60.0
 
 
 def execute(module: AnsibleModule) -> Result:
