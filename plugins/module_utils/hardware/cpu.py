@@ -16,7 +16,7 @@ CPU = "/sys/devices/system/cpu"
 class Topology(NamedTuple):
     """The CPUs that are online. ``core`` maps each to a name of its physical core; SMT siblings share one.
 
-    ``siblings_known`` is False where the kernel does not tell which they are: then each CPU is a core.
+    ``siblings_known`` is False where the kernel does not tell all of them: then a CPU is a core.
     """
 
     core: dict[int, str]
@@ -42,13 +42,13 @@ def read_topology(files: Files) -> Topology:
     online = cpu_list(files.read(f"{CPU}/online")) or cpu_list(info.get("processors", "")) or frozenset({0})
     core: dict[int, str] = {}
     sockets = set()
-    siblings_known = False
+    siblings_known = True
     for cpu in sorted(online):
         topology = f"{CPU}/cpu{cpu}/topology"
         # thread_siblings_list is the older name of core_cpus_list.
         siblings = files.read(f"{topology}/core_cpus_list") or files.read(f"{topology}/thread_siblings_list")
         core[cpu] = siblings or str(cpu)
-        siblings_known |= bool(siblings)
+        siblings_known &= bool(siblings)
         sockets.add(files.read(f"{topology}/physical_package_id"))
     return Topology(
         core=core,

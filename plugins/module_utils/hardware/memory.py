@@ -11,6 +11,8 @@ from typing import NamedTuple
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, cpu_list, to_int
 
 NODES = "/sys/devices/system/node"
+# What the kernel can give to a new process, in /proc/meminfo.
+RECLAIMABLE = ("MemFree", "Active(file)", "Inactive(file)", "SReclaimable")
 
 
 class Memory(NamedTuple):
@@ -34,10 +36,18 @@ def read_memory(files: Files) -> Memory:
     pages = values.get("HugePages_Total", 0) // 1024 * values.get("Hugepagesize", 0)
     return Memory(
         total=total,
-        available=values.get("MemAvailable", total),
+        available=_available(values, total),
         swap=values.get("SwapTotal", 0),
         reserved=0 if _is_lxcfs(files) else values.get("Hugetlb", pages),
     )
+
+
+def _available(values: dict[str, int], total: int) -> int:
+    """The kernel's estimate. Some containers show none, 0 or the host's: then what is free and what files take."""
+    estimate = values.get("MemAvailable", 0)
+    if 0 < estimate <= total or "MemFree" not in values:
+        return min(estimate or total, total)
+    return min(total, sum(values.get(name, 0) for name in RECLAIMABLE))
 
 
 def _is_lxcfs(files: Files) -> bool:

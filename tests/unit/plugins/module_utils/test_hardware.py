@@ -280,6 +280,21 @@ def probed(root: Path, *changes: dict[str, str]) -> Hardware:
 
 
 @pytest.mark.parametrize(
+    ("lines", "available_mb"),
+    [
+        ("MemAvailable: 4194304 kB\nMemFree: 1048576 kB", 4096),
+        ("MemAvailable: 0 kB\nMemFree: 1048576 kB\nActive(file): 2097152 kB\nSReclaimable: 1024 kB", 3073),
+        ("MemFree: 1048576 kB\nInactive(file): 2097152 kB", 3072),
+        ("MemAvailable: 99999999 kB\nMemFree: 1048576 kB", 1024),
+        ("", 16384),
+    ],
+)
+def test_available_memory_where_the_kernels_estimate_is_missing(lines: str, available_mb: int, tmp_path: Path) -> None:
+    hardware = probed(tmp_path, {"/proc/meminfo": f"MemTotal: 16777216 kB\n{lines}"})
+    assert (hardware.memory_mb, hardware.memory_available_mb) == (16384, available_mb)
+
+
+@pytest.mark.parametrize(
     ("settings", "cpus"),
     [
         ("", 2),
