@@ -8,6 +8,7 @@ Source: the logs of Ollama 0.24 and 0.34 and, in them, of llama.cpp.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import ModelMemory
@@ -36,6 +37,13 @@ _ATTEMPT = re.compile(r'msg="loading model"')
 _REQUEST = re.compile(
     r"Operation:commit .*?Parallel:(\d+) BatchSize:(\d+) .*?KvSize:(\d+) KvCacheType:(\S*) NumThreads:(\d+) "
 )
+
+# Where a load is over: llama-server tells its port, the runner of Ollama up to 0.24 does not.
+_OVER = re.compile(r'listening on http://\S+:(\d+)|msg="llama runner started in ')
+
+# Seconds before and after the start of a model's process in which its load is looked for. Most loads are over soon, and
+# what follows is the log of requests, which may be a hundred times longer.
+WINDOWS = ((2.0, 2.0), (15.0, 60.0), (15.0, 900.0))
 
 # A part that is further off than this factor is not the part that was predicted.
 MAX_FACTOR = 2.0
@@ -98,10 +106,27 @@ class Calibration(NamedTuple):
         )
 
 
+def read_load(read: Callable[[float, float], str], began: float, port: int) -> str:
+    """A log with the load for the runner on this port, whose process began then (s since the epoch).
+
+    ``read`` returns what the service logged between two times. It is asked for more only where less has not all of it.
+    """
+    log = ""
+    for before, after in WINDOWS:
+        log = read(began - before, began + after)
+        if any(found[1] in (None, str(port)) for found in _OVER.finditer(_of_port(log, port))):
+            break
+    return log
+
+
 def load_of(log: str, port: int) -> LoadedParts | None:
     """The last load for the runner that listens on this port; None where the log does not have it."""
+    return _parts(_of_port(log, port))
+
+
+def _of_port(log: str, port: int) -> str:
     of_port = [text for text in _loads(log) if (start := _START.match(text)) and int(start[1]) == port]
-    return _parts(of_port[-1]) if of_port else None
+    return of_port[-1] if of_port else ""
 
 
 def loads(log: str) -> list[LoadedParts]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from ansible_collections.llmops.ollama.plugins.module_utils import runner as processes
@@ -17,7 +18,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
 from ansible_collections.llmops.ollama.plugins.module_utils.effective import Checks, Host, Wanted
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import GPU_ALL, GPU_SOME
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, NotFound, OllamaError, Unhealthy
-from ansible_collections.llmops.ollama.plugins.module_utils.load_log import LoadedParts, load_of
+from ansible_collections.llmops.ollama.plugins.module_utils.load_log import LoadedParts, load_of, read_load
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB, VISION_CONTEXT
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
 from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import SINGLE_SLOT_FAMILIES
@@ -25,8 +26,6 @@ from ansible_collections.llmops.ollama.plugins.module_utils.runner import Runner
 
 # A runner's own port answers at once or not at all.
 RUNNER_TIMEOUT = 5.0
-# A load is logged from shortly before its runner starts until the model is in memory, which may take minutes.
-LOG_BEFORE, LOG_AFTER = 15.0, 900.0
 
 
 class Model:
@@ -250,7 +249,7 @@ class Model:
         """What the load of this runner logged, or why that is not known."""
         try:
             began = processes.started(runner.pid, self._host.proc)
-            log = self._host.systemd.log_between(self._service, began - LOG_BEFORE, began + LOG_AFTER)
+            log = read_load(partial(self._host.systemd.log_between, self._service), began, runner.port)
         except OllamaError as error:
             return None, f"it cannot be read: {error.problem.rstrip('.')}"
         return load_of(log, runner.port), "the journal does not have it"

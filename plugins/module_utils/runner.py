@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,14 +76,16 @@ def blobs_of(show: Mapping[str, Any]) -> list[str]:
 
 def find_runner(server: int, blobs: Sequence[str], proc: str = "/proc") -> Runner | None:
     """The runner below a server's process that holds one of these weights."""
+    return next((found for found in runners(server, proc) if found.blob in blobs), None)
+
+
+def runners(server: int, proc: str = "/proc") -> Iterator[Runner]:
+    """All runners below a server's process."""
     for pid in descendants(server, proc):
-        try:
+        with contextlib.suppress(OllamaError):  # runners come and go
             found = parse_runner(pid, command_line(pid, proc))
-        except OllamaError:
-            continue  # runners come and go
-        if found and found.blob in blobs:
-            return found
-    return None
+            if found:
+                yield found
 
 
 def descendants(pid: int, proc: str = "/proc") -> list[int]:

@@ -298,7 +298,7 @@ ansible_facts:
           sample: []
 """
 
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any, Callable
 
@@ -317,6 +317,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import
     foreign_unit,
     read_tuned,
 )
+from ansible_collections.llmops.ollama.plugins.module_utils.load_log import read_load
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import Workload, calibrations
 from ansible_collections.llmops.ollama.plugins.module_utils.model_choice import Host, resolve
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition, definitions
@@ -324,7 +325,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import L
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import DEFAULT_REGISTRY, ModelName
 from ansible_collections.llmops.ollama.plugins.module_utils.packing import Packing
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import REQUEST_TIMEOUT, Policy
-from ansible_collections.llmops.ollama.plugins.module_utils.runner import descendants, started
+from ansible_collections.llmops.ollama.plugins.module_utils.runner import runners, started
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Systemd
 from ansible_collections.llmops.ollama.plugins.module_utils.tuning import (
     PROFILE_CHOICES,
@@ -346,10 +347,6 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "hardware": {"type": "dict"},
     "models_path": {"type": "path"},
 }
-
-# Seconds around the start of a model's process in which its load is logged.
-LOG_BEFORE = 2.0
-LOG_AFTER = 60.0
 
 
 def execute(module: AnsibleModule) -> Result:
@@ -420,9 +417,10 @@ def replaced(foreign: Foreign | None) -> list[str]:
 def load_log() -> str:
     """What the running service logged when it loaded each of its models; requests since then are many."""
     server = service_pids(Files(), SERVICE)[:1]
+    read = partial(Systemd().log_between, SERVICE)
     try:
-        began = sorted({started(child) for pid in server for child in descendants(int(pid))})
-        return "\n".join(Systemd().log_between(SERVICE, time - LOG_BEFORE, time + LOG_AFTER) for time in began)
+        found = [runner for pid in server for runner in runners(int(pid))]
+        return "\n".join(read_load(read, started(runner.pid), runner.port) for runner in found)
     except OllamaError:  # it has just ended, or its journal cannot be read: nothing to correct predictions with
         return ""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils.load_log import (
@@ -13,6 +14,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.load_log import (
     LoadedParts,
     load_of,
     loads,
+    read_load,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB, ModelMemory
 
@@ -136,6 +138,33 @@ def test_the_load_of_one_runner_among_several(name: str, port: int, weights: int
     assert (load.weights, load.threads) == (weights, threads)
     assert (load.parallel, load.context, load.kv_type) == (2, 4096, "q8_0")
     assert load_of(read(name), 1) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "port", "over"),
+    [
+        (
+            "llama-server-0.34.0-two-models-p2-4096-q8_0",
+            46879,
+            "srv  llama_server: listening on http://127.0.0.1:46879",
+        ),
+        ("ollama-0.24.0-two-models-p2-4096-q8_0", 45017, 'level=INFO msg="llama runner started in 2.40 seconds"'),
+    ],
+)
+def test_no_more_of_a_log_is_read_than_has_the_load(name: str, port: int, over: str) -> None:
+    log = read(name)
+    loading = log[: log.rindex("compute buffer size")]
+    others = f"{loading}\nsrv  llama_server: listening on http://127.0.0.1:1\n"
+    whole = f"{log}\n{over}\n"
+    for answers in ([whole], [loading, whole], ["", others, whole], ["", "", ""]):
+        asked: list[tuple[float, float]] = []
+
+        def between(since: float, until: float, answers: list[str] = answers, asked: list[Any] = asked) -> str:
+            asked.append((since, until))
+            return answers[len(asked) - 1]
+
+        assert read_load(between, 1000, port) == answers[-1]
+        assert asked == [(998, 1002), (985, 1060), (985, 1900)][: len(answers)]
 
 
 @pytest.mark.parametrize("log", ["", "Listening on 127.0.0.1:11434\n", "kv cache\n"])
