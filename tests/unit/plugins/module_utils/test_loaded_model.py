@@ -154,7 +154,7 @@ def test_only_what_is_wanted_is_looked_at(new: Machine, wanted: dict[str, Any], 
 def test_the_log_is_asked_for_the_time_of_the_load(old: Machine) -> None:
     look(old, environment=ENVIRONMENT)
     (command,) = [each for each in old.fake.commands if each.startswith("journalctl")]
-    assert command.startswith("journalctl --unit=ollama.service --since=@1764000098 --until=@1764000102 ")
+    assert command.startswith("journalctl --unit=ollama.service --since=@1764000098 --until=@1764000104 ")
 
 
 # --- the runner ----------------------------------------------------------------------------------------------------
