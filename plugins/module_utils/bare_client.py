@@ -13,32 +13,19 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
-    InvalidInput,
-    NotFound,
-    UnexpectedAnswer,
-    Unreachable,
-)
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import NotFound, UnexpectedAnswer, Unreachable
+from ansible_collections.llmops.ollama.plugins.module_utils.words import http_url, seconds
 
 
 class BareClient:
     """One server, for example ``BareClient("http://127.0.0.1:11434")``; ``timeout`` (s) bounds each wait for a byte."""
 
     def __init__(self, url: str, timeout: float) -> None:
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname or "", parts.port
-            host.encode("idna")  # refuses an empty or overlong label
-            usable = parts.scheme in ("http", "https") and bool(host) and port != 0
-            usable = usable and url.isprintable() and " " not in url
-        except ValueError:  # also a port that is no number, and a bracket that is not closed
-            usable = False
-        if not usable:
-            raise InvalidInput(f"url is {url!r}, which is not an address.", "Write it as http://HOST:PORT.")
-        self._url = url.rstrip("/")
-        self._path = parts.path.rstrip("/")
+        self._url = http_url("url", url)
+        parts = urlsplit(self._url)
+        self._path = parts.path
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(host, port, timeout=timeout)
+        self._connection = kind(parts.hostname or "", parts.port, timeout=seconds("timeout", timeout))
 
     def tags(self) -> list[dict[str, Any]]:
         """The installed models: ``name``, ``size`` (bytes), ..."""

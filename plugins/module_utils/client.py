@@ -12,18 +12,17 @@ import ssl
 from collections.abc import Generator, Iterable, Mapping
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 with contextlib.suppress(ImportError):  # entry.run() reports the missing library to the user
     import requests
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
-    InvalidInput,
     NotFound,
     UnexpectedAnswer,
     Unreachable,
     Untrusted,
 )
+from ansible_collections.llmops.ollama.plugins.module_utils.words import http_url, seconds
 
 Json = dict[str, Any]
 
@@ -32,8 +31,6 @@ NO_GENERATE = "does not support generate"
 
 CONNECT_TIMEOUT = 5.0
 PIECE = 1 << 16  # bytes of a streamed body that are waited for at once
-# A socket's timeout has an upper bound; a day is beyond any sensible wait for one byte.
-MAX_TIMEOUT = 86400.0
 
 
 class Client:
@@ -200,29 +197,6 @@ class Client:
             ) from error
         kind = NotFound if response.status_code == http.client.NOT_FOUND else UnexpectedAnswer
         raise kind(f"{self.url}{path} answered {response.status_code}: {message}.", status=response.status_code)
-
-
-def http_url(option: str, value: str) -> str:
-    """``value`` without a slash at its end if it is an http or https address; ``option`` names it in the error."""
-    try:
-        parts = urlsplit(value)
-        host = parts.hostname or ""
-        host.encode("idna")  # refuses an empty or overlong label
-        usable = parts.scheme in ("http", "https") and bool(host) and parts.port != 0 and not re.search(r"\s", value)
-    except ValueError:  # also a port that is no number, and a bracket that is not closed
-        usable = False
-    if not usable:
-        raise InvalidInput(f"{option} is {value!r}, which is not an address.", "Write it as http://HOST:PORT.")
-    return value.rstrip("/")
-
-
-def seconds(option: str, value: float) -> float:
-    """``value`` if it can be waited for; ``option`` names it in the error."""
-    if not 0 < value <= MAX_TIMEOUT:
-        raise InvalidInput(
-            f"{option} is {value:g} seconds.", f"Give a number above 0 and not above {MAX_TIMEOUT:.0f} (one day)."
-        )
-    return value
 
 
 def first_bytes(response: requests.Response, amount: int) -> bytes:

@@ -24,7 +24,6 @@ from ansible_collections.llmops.ollama.plugins.module_utils.client import (
     brief,
     error_text,
     no_answer,
-    seconds,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     ChecksumMismatch,
@@ -34,6 +33,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import Report
 from ansible_collections.llmops.ollama.plugins.module_utils.retry import T, Wait, with_retries
+from ansible_collections.llmops.ollama.plugins.module_utils.words import seconds
 
 CHUNK_BYTES = 1 << 16  # what is lost of a connection that breaks, and how coarse progress is on a slow one
 READ_BYTES = 1 << 20  # at once from a disk

@@ -77,13 +77,16 @@ OVERRIDDEN: dict[str, tuple[str, str | None]] = {
 # llama-server's own variables, as LLAMA_ARG_THREADS_BATCH, are less so.
 SLIP = 0.94
 
-_COUNT = (r"\d{1,18}", "a whole number, 0 or more")
-_POSITIVE = (r"0*[1-9]\d{0,17}", "a whole number, 1 or more")
-_SIGNED = (r"-1|\d{1,18}", "a whole number, 0 or more, or -1")
+_COUNT = (r"[0-9]{1,18}", "a whole number, 0 or more")
+_POSITIVE = (r"0*[1-9][0-9]{0,17}", "a whole number, 1 or more")
+# Of 32 bits.
+_SMALL_COUNT = (r"[0-9]{1,9}", "a whole number, 0 or more")
+_SIGNED = (r"-1|[0-9]{1,9}", "a whole number, 0 or more, or -1")
 _NO = ("0", "f", "F", "FALSE", "false", "False")
 _BOOLEAN = ("|".join(("1", "t", "T", "TRUE", "true", "True", *_NO)), "true or false")
 _DURATION = (
-    r"[-+]?\d+|[-+]?((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+",
+    # What has more digits is more nanoseconds than 64 bits hold.
+    r"[-+]?[0-9]{1,9}|[-+]?(([0-9]{1,6}(\.[0-9]*)?|\.[0-9]+)h|([0-9]{1,8}(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m))+",
     'seconds or a duration such as "30m" or "24h"',
 )
 _KV_TYPE = ("f16|q8_0|q4_0", "one of f16, q8_0, q4_0")
@@ -127,7 +130,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "OLLAMA_REMOTES": _TEXT,
     "LLAMA_ARG_THREADS": _SIGNED,
     PROMPT_CACHE: _SIGNED,
-    CHECKPOINTS: _COUNT,
+    CHECKPOINTS: _SMALL_COUNT,
 }
 # Those that only releases from 0.30 on read, and those that only older ones do.
 _SINCE_LLAMA_SERVER = ("OLLAMA_GO_TEMPLATE", "OLLAMA_IGPU_ENABLE", "OLLAMA_LLAMA_CPP_COMPAT")

@@ -133,7 +133,8 @@ class MemoryPlan(NamedTuple):
     """A configuration, and what it takes in the worst case. Sizes in MiB.
 
     ``planned`` is the prediction for the largest models that may be loaded together, with the policy's margin;
-    ``on_gpu`` says that their weights and caches are planned on GPUs, ``spilled`` that they are too large for these.
+    ``gpu_planned_mb`` is the same of GPUs' own memory. ``on_gpu`` says that all weights and caches are planned there,
+    ``spilled`` that they are too large for it.
     ``wanted`` is what had to give way, and ``shortage`` says to what.
     """
 
@@ -143,6 +144,7 @@ class MemoryPlan(NamedTuple):
     planned_mb: int
     predicted_mb: int
     on_gpu: bool
+    gpu_planned_mb: int = 0
     spilled: bool = False
     models: tuple[Planned, ...] = ()
     wanted: Configuration | None = None
@@ -155,6 +157,7 @@ class MemoryPlan(NamedTuple):
             "budget_mb": self.budget.main,
             "reserve_mb": self.budget.reserve,
             "gpu_budget_mb": self.budget.gpu,
+            "gpu_planned_mb": self.gpu_planned_mb,
             "fits": self.fits,
             "planned_mb": self.planned_mb,
             "predicted_mb": self.predicted_mb,
@@ -185,7 +188,14 @@ class Workload:
     @property
     def count(self) -> int:
         """How many can be in memory together."""
-        return len({model.blob or model.name for model in self.models}) + self.unknown
+        return len({model.weights for model in self.models}) + self.unknown
+
+    def prompt_caches(self, loaded_models: int) -> int:
+        """How many prompt caches there are with so many models in memory, at most and at least 1: none embeds."""
+        if not self.count:
+            return max(1, loaded_models)
+        caching = len({model.weights for model in self.models if not model.shape.is_embedding}) + self.unknown
+        return max(1, min(loaded_models, caching))
 
 
 class _Need(NamedTuple):
@@ -278,7 +288,7 @@ class Planner:
             """Of those that may be loaded together, each file once."""
             by_file: dict[str, float] = {}
             for model, size in zip(models, sizes):
-                key = model.blob or model.name
+                key = model.weights
                 by_file[key] = max(size, by_file.get(key, 0.0))
             return sum(sorted(by_file.values(), reverse=True)[: at.loaded_models])
 
@@ -321,10 +331,10 @@ class Planner:
         """The configuration with prompt caches of what the budget has left, at most the levers' size."""
         if levers.prompt_cache_fixed or not self._engine.prompt_cache_variable:
             return at
-        loaded, step = max(1, at.loaded_models), levers.prompt_cache_step
-        left = (self._budget.main / (1 + self._policy.prediction_margin) - need.main) / loaded
+        caches, step = self._workload.prompt_caches(at.loaded_models), levers.prompt_cache_step
+        left = (self._budget.main / (1 + self._policy.prediction_margin) - need.main) / caches
         if levers.prompt_caches_mib is not None:
-            left = min(left, levers.prompt_caches_mib / loaded)
+            left = min(left, levers.prompt_caches_mib / caches)
         size = int(min(left, levers.prompt_cache_mib)) // step * step
         while size > 0 and not self._fits(self._need(at._replace(prompt_cache_mib=size), spill), spill):
             size -= step  # a rounding error away
@@ -341,7 +351,7 @@ class Planner:
             old, new = tuned.get(name, 0), getattr(at, name)
             caches = name == "prompt_cache_mib"
             fixed = levers.prompt_cache_fixed if caches else len(getattr(levers, name)) == 1
-            whole = self._budget.main / max(1, at.loaded_models) if caches else old
+            whole = self._budget.main / self._workload.prompt_caches(at.loaded_models) if caches else old
             if old > 0 and not fixed and abs(old - new) <= self._policy.tolerance * whole:
                 close[name] = old
         kept = at._replace(**close)
@@ -363,6 +373,7 @@ class Planner:
             fits=fits,
             planned_mb=_up(self._with_margin(need.main)),
             predicted_mb=_up(need.main),
+            gpu_planned_mb=min(_up(self._with_margin(need.gpu)), self._budget.gpu),
             on_gpu=not spill and all(self._share_on_gpu(model) >= 1 for model in self._workload.models),
             spilled=self._with_margin(need.gpu) > self._budget.gpu > 0,
             models=need.models,
@@ -386,11 +397,15 @@ class Planner:
                 return f"With {variable}={size} it would fit."
             as_well = f"With {variable}=0: "
         long = [model for model in models if model.context and model.context > at.context]
-        if long:
-            others = [model._replace(context=None) if model in long else model for model in models]
+        for context in halves(max((model.context or 0 for model in long), default=at.context), at.context)[1:]:
+            others = [
+                model._replace(context=min(model.context or 0, context)) if model in long else model for model in models
+            ]
             if self._fits(self._need(at, True, others), spill=True):
-                named = ", ".join(f"{model.name} (now {model.context})" for model in long)
-                return f"{as_well}With a num_ctx of {at.context} for {named} it would fit."
+                named = ", ".join(
+                    f"{model.name} (now {model.context})" for model in long if (model.context or 0) > context
+                )
+                return f"{as_well}With a num_ctx of {context} for {named} it would fit."
         need = self._need(at, spill=True)
         largest_first = sorted(range(len(models)), key=lambda index: -need.models[index].memory.peak)
         for quantization in self._policy.quantizations:
@@ -411,6 +426,11 @@ class Planner:
             f"{as_well}No quantization down to {self._policy.quantizations[-1].name} would make "
             f"{models[largest_first[0]].name} fit: choose a smaller model, or a host with {more} MiB more."
         )
+
+
+def halves(value: int, least: int) -> list[int]:
+    """A value, its half, and so on down to the least."""
+    return [value, *(halves(max(least, value // 2), least) if value > least else [])]
 
 
 def calibrations(

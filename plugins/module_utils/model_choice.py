@@ -9,7 +9,7 @@ is given before any real load corrects predictions, and what is in the store alr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Callable, NamedTuple
@@ -39,8 +39,9 @@ class Host(NamedTuple):
     """What decides.
 
     ``plan`` says how models would be loaded together, and ``plan_freely`` how without what the user set for the whole
-    server: where nothing fits with that, it decides. ``missing`` are the bytes of a model that its store lacks, and
-    ``free`` is the room there; None where it is not known. ``quantizations`` is the policy's table.
+    server (``given`` says what): where nothing fits with that, it decides. ``missing`` are the bytes of a model that
+    its store lacks, and ``free`` is the room there; None where it is not known. ``quantizations`` is the policy's
+    table.
     """
 
     plan: Callable[[Sequence[Model]], MemoryPlan]
@@ -48,6 +49,7 @@ class Host(NamedTuple):
     quantizations: Sequence[Quantization] = ()
     missing: Callable[[Model], int] = lambda model: 0
     free: int | None = None
+    given: str = "the settings given"
 
     @classmethod
     def of(
@@ -68,7 +70,8 @@ class Host(NamedTuple):
 
         free_intent = replace(intent.left_to_us, profile=AUTO if intent.profile == OFF else intent.profile)
         plan_freely = None if free_intent == intent else partial(plan, asked=free_intent)
-        return cls(plan, plan_freely, policy.quantizations, missing, free)
+        given = "the engine's own settings" if intent.profile == OFF else cls._field_defaults["given"]
+        return cls(plan, plan_freely, policy.quantizations, missing, free, given)
 
 
 class Choice(NamedTuple):
@@ -115,8 +118,23 @@ def resolve(declared: Sequence[Definition], lookup: Lookup, host: Host) -> Resol
         key = each.name.key
         definitions.append(each.made_of(choices[key].base) if key in choices else each)
         models += [*known.get(key, ()), *([chosen[key]] if key in chosen else [])]
-    warnings = (*lookup.warnings, *problems)
+    warnings = (*lookup.warnings, *problems, *_check_disk(models, host))
     return Resolution(tuple(definitions), tuple(models), tuple(choices.values()), warnings)
+
+
+def _check_disk(models: Sequence[Model], host: Host) -> Iterator[str]:
+    """A store without room for all of them."""
+    needed = _missing(models, host)
+    if host.free is not None and needed > host.free:
+        yield (
+            f"The models need {size_text(needed)} more of the disk than they have, and {size_text(host.free)} are "
+            "free: make room, or choose smaller ones."
+        )
+
+
+def _missing(models: Sequence[Model], host: Host) -> int:
+    """Bytes that the store lacks of these, each file once."""
+    return sum({model.weights: host.missing(model) for model in models}.values())
 
 
 def _made_of_open_ones(declared: Sequence[Definition]) -> dict[str, str]:
@@ -177,7 +195,7 @@ def choose(
             freely = host._replace(plan=host.plan_freely, plan_freely=None)
             found, why, whole = _first_that_fits(listed, [*beside, *to_come], freely)
             if found:
-                why = f"With the settings given none fits. Without them: {why}"
+                why = f"With {host.given} none fits. Without them: {why}"
                 warnings.append(f"{definition.name}: {why}")
         # Of a better one, or of any, nobody could tell just now: only what is there already may then be taken.
         unknown = [each for each in listed if not each.model and not each.absent]
@@ -207,7 +225,7 @@ def _first_that_fits(
         if candidate.model is None:
             continue
         together = [*beside, candidate.model, *candidate.others]
-        needed = sum({model.blob or model.name: host.missing(model) for model in together}.values())
+        needed = _missing(together, host)
         if host.free is not None and needed > host.free:
             against[str(candidate.base)] = f"would need {size_text(needed)} of disk, {size_text(host.free)} are free"
             continue

@@ -119,7 +119,7 @@ class Definition:
     def parse(cls, entry: Any, place: str = "models") -> Definition:
         """Read a name, or a mapping with ``KEYS``; ``place`` names it in errors. Raises ``InvalidInput``."""
         if isinstance(entry, str):
-            name = ModelName.parse(entry)
+            name = _name(entry, place)
             return cls(name, (name,))
         if not isinstance(entry, Mapping):
             raise _wrong(place, f"is {entry!r}", f"Give a name, or a mapping with {', '.join(KEYS)}.")
@@ -136,7 +136,7 @@ class Definition:
         origins = [key for key in _ORIGINS if key in given]
         if len(origins) > 1:
             raise _wrong(place, f"has {' and '.join(origins)}", "A model's weights come from one of them.")
-        name = ModelName.parse(texts["name"])
+        name = _name(texts["name"], place)
         return cls(
             name,
             _bases(given, name, texts["from"], place),
@@ -237,14 +237,17 @@ def _bases(given: Mapping[str, Any], name: ModelName, base: str | None, place: s
     if "gguf" in given:
         return ()
     if "candidates" not in given:
-        return (ModelName.parse(base) if base else name,)
+        return (_name(base, f"{place}: from") if base else name,)
     candidates = given["candidates"]
     listed = isinstance(candidates, Sequence) and not isinstance(candidates, str)
     if not listed or not candidates or not all(isinstance(each, str) for each in candidates):
         raise _wrong(
             place, f"has the candidates {candidates!r}", "List names of models or quantizations, the best first."
         )
-    names = (quantized(name, text) if _QUANTIZATION.fullmatch(text) else ModelName.parse(text) for text in candidates)
+    names = (
+        quantized(name, text) if _QUANTIZATION.fullmatch(text) else _name(text, f"{place}: candidates")
+        for text in candidates
+    )
     bases: dict[str, ModelName] = {}
     for each in names:
         bases.setdefault(each.key, each)
@@ -252,6 +255,14 @@ def _bases(given: Mapping[str, Any], name: ModelName, base: str | None, place: s
         # Under one name on the host could be either of two models, and nobody could tell which.
         raise _wrong(place, f"has {name} among its own candidates", "Give the model another name on the host.")
     return tuple(bases.values())
+
+
+def _name(text: str, place: str) -> ModelName:
+    """A model's name. Raises ``InvalidInput`` that says where it stands."""
+    try:
+        return ModelName.parse(text)
+    except InvalidInput as error:
+        raise InvalidInput(f"{place}: {error.problem}", error.remedy, key=place) from error
 
 
 def _checksum(texts: Mapping[str, str | None], place: str) -> str:

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import NotFound, OllamaError
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, NotFound, OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import ModelName
 from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import (
@@ -29,8 +30,9 @@ class Model(NamedTuple):
     """A model as the memory plan needs it.
 
     ``context`` (tokens), ``batch`` and ``gpu_layers`` (-1: all) are parameters of its own, which come before the
-    server's settings. ``blob`` is the name of its weights in a store, ``size`` what a store needs for all of it
-    (bytes). ``source`` is where all of this is from: server, registry or file.
+    server's settings. ``blob`` is the name of its weights in a store, ``path`` where they are in a file whose digest is
+    not known, ``size`` what a store needs for all of it (bytes). ``source`` is where all of this is from: server,
+    registry or file.
     """
 
     name: str
@@ -41,6 +43,12 @@ class Model(NamedTuple):
     blob: str = ""
     source: str = "file"
     size: int = 0
+    path: str = ""
+
+    @property
+    def weights(self) -> str:
+        """The same for models of the same file, of which the server has only one in memory at a time."""
+        return self.blob or self.path or self.name
 
 
 class Server(Protocol):
@@ -129,10 +137,7 @@ class Lookup:
             there = self._of_server(definition.name)
             return there or (self._remote.file(definition) if self._remote else None)
         if definition.gguf:
-            # Imported here since few models come from files, and importing is most of what the tuner takes.
-            from ansible_collections.llmops.ollama.plugins.module_utils.gguf_reader import read_header  # noqa: PLC0415
-
-            return Model(str(definition.name), from_header(read_header(definition.gguf)))
+            return _of_file(definition)
         base = definition.bases[0]
         declared = self._declared.get(base.key)
         if declared and base.key != definition.name.key:
@@ -180,6 +185,24 @@ class Lookup:
         blob = re.search(r"^FROM \S*(sha256-[0-9a-f]{64})", str(show.get("modelfile") or ""), re.M)
         model = Model(str(name), shape, blob=blob[1] if blob else "", source=SERVER, size=size)
         return with_parameters(model, parameters)
+
+
+def _of_file(definition: Definition) -> Model:
+    """What a GGUF file on this host is. Raises ``InvalidInput`` that names it."""
+    # Imported here since few models come from files, and importing is most of what the tuner takes.
+    from ansible_collections.llmops.ollama.plugins.module_utils.gguf_file import check_size  # noqa: PLC0415
+    from ansible_collections.llmops.ollama.plugins.module_utils.gguf_reader import read_header  # noqa: PLC0415
+
+    path = os.path.realpath(definition.gguf)
+    header = read_header(definition.gguf)
+    size = os.stat(path).st_size  # noqa: PTH116
+    check_size(header, size, definition.gguf)
+    try:
+        shape = from_header(header)
+    except InvalidInput as error:
+        raise InvalidInput(f"{definition.gguf}: {error.problem}", error.remedy) from error
+    blob = f"sha256-{definition.sha256}" if definition.sha256 else ""
+    return Model(str(definition.name), shape, blob=blob, size=size, path=path)
 
 
 def _is_made_here(details: Any) -> bool:

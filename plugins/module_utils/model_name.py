@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
+from ansible_collections.llmops.ollama.plugins.module_utils.words import http_url
 
 DEFAULT_REGISTRY = "registry.ollama.ai"
 DEFAULT_NAMESPACE = "library"
@@ -63,6 +65,18 @@ class ModelName(NamedTuple):
                 "Name the registry by a host name or an IPv4 address, with a port where needed.",
             )
         return self._replace(registry=registry)
+
+
+def registry_url(text: str) -> str:
+    """The address of a registry, without a slash at its end. Raises ``InvalidInput``."""
+    url = http_url("registry", text)
+    parts = urlsplit(url)
+    if url != f"{parts.scheme}://{parts.netloc}" or "@" in parts.netloc:
+        raise InvalidInput(
+            f"registry is {text!r}, but a model's name can carry only a host and a port.",
+            "Serve the registry at the root of its host, and write it as http://HOST:PORT without path or password.",
+        )
+    return url
 
 
 def _objection(text: str, part: str) -> str:

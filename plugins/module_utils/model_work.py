@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
-from ansible_collections.llmops.ollama.plugins.module_utils.client import Client, seconds
+from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
 from ansible_collections.llmops.ollama.plugins.module_utils.download import Downloader
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError, Unreachable
 from ansible_collections.llmops.ollama.plugins.module_utils.gguf_upload import Uploader, forget_upload, look_at
@@ -31,6 +31,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.policy import Policy
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import Board, Report
 from ansible_collections.llmops.ollama.plugins.module_utils.registry import Registry
 from ansible_collections.llmops.ollama.plugins.module_utils.registry_relay import routed
+from ansible_collections.llmops.ollama.plugins.module_utils.words import seconds
 
 PRESENT, LATEST, ABSENT = STATES = ("present", "latest", "absent")
 

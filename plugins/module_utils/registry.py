@@ -25,19 +25,17 @@ from ansible_collections.llmops.ollama.plugins.module_utils.client import (
     brief,
     error_text,
     first_bytes,
-    http_url,
     no_answer,
-    seconds,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
-    InvalidInput,
     NotFound,
     UnexpectedAnswer,
     Unreachable,
     Untrusted,
 )
-from ansible_collections.llmops.ollama.plugins.module_utils.model_name import DEFAULT_REGISTRY, ModelName
+from ansible_collections.llmops.ollama.plugins.module_utils.model_name import DEFAULT_REGISTRY, ModelName, registry_url
 from ansible_collections.llmops.ollama.plugins.module_utils.retry import Wait, with_retries
+from ansible_collections.llmops.ollama.plugins.module_utils.words import seconds
 
 DEFAULT_URL = f"https://{DEFAULT_REGISTRY}"
 MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
@@ -67,14 +65,8 @@ def source_of(name: ModelName, registry: str) -> Source:
 
     The user's registry stands in for Ollama's own. A name that carries another registry keeps it, over https.
     """
-    url = http_url("registry", registry)
-    parts = urlsplit(url)
-    if url != f"{parts.scheme}://{parts.netloc}" or "@" in parts.netloc:
-        raise InvalidInput(
-            f"registry is {registry!r}, but a model's name can carry only a host and a port.",
-            "Serve the registry at the root of its host, and write it as http://HOST:PORT without path or password.",
-        )
-    host = parts.netloc.lower()
+    url = registry_url(registry)
+    host = urlsplit(url).netloc.lower()
     if name.registry == DEFAULT_REGISTRY:
         return Source(url, name.at(host))
     if name.registry.lower() == host:

@@ -24,9 +24,10 @@ with contextlib.suppress(ImportError):  # entry.run() reports the missing librar
     import requests
 
 from ansible_collections.llmops.ollama.plugins.module_utils.access import Access, origin
-from ansible_collections.llmops.ollama.plugins.module_utils.client import CONNECT_TIMEOUT, brief, seconds
+from ansible_collections.llmops.ollama.plugins.module_utils.client import CONNECT_TIMEOUT, brief
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 from ansible_collections.llmops.ollama.plugins.module_utils.registry import Source
+from ansible_collections.llmops.ollama.plugins.module_utils.words import seconds
 
 # What a pull asks for, and nothing else.
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"

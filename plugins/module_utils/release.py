@@ -21,7 +21,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.llmops.ollama.plugins.module_utils.client import http_url
 from ansible_collections.llmops.ollama.plugins.module_utils.download import Downloader
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     InvalidInput,
@@ -32,7 +31,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.folder import exclusively
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import Report, Transfer, shown
-from ansible_collections.llmops.ollama.plugins.module_utils.words import size_text
+from ansible_collections.llmops.ollama.plugins.module_utils.words import http_url, size_text
 
 # Where Ollama's own releases are.
 RELEASES_URL = "https://github.com/ollama/ollama/releases/download"

@@ -23,7 +23,6 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Callable, NoReturn, Union
 
-from ansible_collections.llmops.ollama.plugins.module_utils.client import http_url
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     Interrupted,
     InvalidInput,
@@ -32,6 +31,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     from_os_error,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Run, Systemd, Unit, run_command
+from ansible_collections.llmops.ollama.plugins.module_utils.words import http_url
 
 VALIDATE_SECONDS = 60.0
 PROBE_SECONDS = 5.0

@@ -51,6 +51,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import (
     Planned,
     Planner,
     Workload,
+    halves,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.model_shape import ModelShape
 from ansible_collections.llmops.ollama.plugins.module_utils.packing import Packing
@@ -424,17 +425,12 @@ def _levers(
         loaded_models=loaded_models,
         parallel=range(most, 0, -1) if parallel is None else untuned.parallel,
         kv_type=[wanted_kv, *smaller] if kv_type is None else untuned.kv_type,
-        context=_halves(policy.context_length, policy.min_context_length) if context is None else untuned.context,
+        context=halves(policy.context_length, policy.min_context_length) if context is None else untuned.context,
         prompt_cache_mib=policy.prompt_cache.max_mb if cache is None else cache,
         prompt_caches_mib=int(budget.main * policy.prompt_cache.memory_share),
         prompt_cache_step=policy.prompt_cache.step_mb,
         prompt_cache_fixed=cache is not None,
     )
-
-
-def _halves(value: int, least: int) -> list[int]:
-    """A value, its half, and so on down to the least."""
-    return [value, *(_halves(max(least, value // 2), least) if value > least else [])]
 
 
 def _tuned_numbers(tuned: Mapping[str, str]) -> dict[str, int]:
@@ -623,14 +619,21 @@ def _prompt_cache(at: Situation) -> Iterator[Recommendation]:
     variable = at.engine.prompt_cache_variable
     if not variable:
         return
-    cache, models = at.policy.prompt_cache, at.plan.configuration.loaded_models
+    cache, models = at.policy.prompt_cache, at.workload.prompt_caches(at.plan.configuration.loaded_models)
     size = at.plan.configuration.prompt_cache_mib
+    wanted = int(min(cache.max_mb, at.plan.budget.main * cache.memory_share / models)) // cache.step_mb * cache.step_mb
+    more = at.plan.planned_mb + models * cache.step_mb * (1 + at.policy.prediction_margin)
     each = "MiB" if models == 1 else f"MiB for each of up to {models} models"
+    rule = "memory-share"
     reason = f"{each}, at most {cache.memory_share:.0%} of the budget in all: the engine fills it after the load."
-    if size < cache.step_mb:
-        share = int(at.plan.budget.main * cache.memory_share / models)
-        reason = "The policy leaves none." if min(cache.max_mb, share) < cache.step_mb else "The models leave none."
-    yield Recommendation("prompt_cache_mb", size, "memory-share", reason, variable)
+    if wanted <= 0:
+        reason = "The policy leaves none."
+    elif size < wanted and more > at.plan.budget.main:
+        rule = BUDGET
+        reason = f"{each}, what is left of the budget; it could be {wanted}: the engine fills it after the load."
+        if size < cache.step_mb:
+            reason = "The models leave none."
+    yield Recommendation("prompt_cache_mb", size, rule, reason, variable)
 
 
 def _limits(at: Situation) -> Iterator[Recommendation]:
@@ -710,10 +713,10 @@ def _check_gpu(at: Situation) -> Iterator[str]:
             yield f"num_gpu is 0, but {name} is set to {at.intent.environment[name]!r}: the GPU may still be used."
     for gpu in at.hardware.gpus if wanted != 0 else ():
         if gpu.offloads and gpu.memory_mb is None and not gpu.integrated:
-            tool = {"nvidia": " Install nvidia-smi.", "amd": " Install rocm-smi."}.get(gpu.vendor, "")
+            tool = {"nvidia": " Install nvidia-smi", "amd": " Install rocm-smi"}.get(gpu.vendor, "")
+            tool += f"{', or give' if tool else ' Give'} memory_mb of a GPU that is described."
             yield (
-                f"How much memory the GPU {gpu.name or gpu.vendor} has could not be read: nothing is planned there."
-                f"{tool}"
+                f"How much memory the GPU {gpu.name or gpu.vendor} has is not known: nothing is planned there.{tool}"
             )
 
 
@@ -738,8 +741,12 @@ def _check_memory(at: Situation) -> Iterator[str]:
         best = at.computed
         tokens = {planned.context for planned in best.models}
         up_to = "up to " if len(tokens) > 1 else ""
+        loaded = best.configuration.loaded_models
+        at_a_time = (
+            f", {loaded} of them at a time," if loaded < len({each.model.weights for each in best.models}) else ""
+        )
         yield (
-            f"The models do not fit: {_list(best)} would take up to {best.planned_mb} MiB with one slot of "
+            f"The models do not fit: {_list(best)} would take up to {best.planned_mb} MiB{at_a_time} with one slot of "
             f"{up_to}{max(tokens)} tokens, and {budget}. {best.advice}".rstrip()
         )
 
@@ -785,7 +792,7 @@ def _check_room(at: Situation) -> Iterator[str]:
 def _check_shared_weights(at: Situation) -> Iterator[str]:
     by_file: dict[str, list[Planned]] = {}
     for planned in at.plan.models:
-        by_file.setdefault(planned.model.blob or planned.model.name, []).append(planned)
+        by_file.setdefault(planned.model.weights, []).append(planned)
     for same in by_file.values():
         if len({(planned.context, planned.model.batch) for planned in same}) > 1:
             named = ", ".join(f"{planned.model.name} ({planned.context} tokens)" for planned in same)

@@ -205,7 +205,6 @@ from ansible_collections.llmops.ollama.plugins.module_utils.entry import ACCESS_
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils import model_lock
 from ansible_collections.llmops.ollama.plugins.module_utils.access import access_to
-from ansible_collections.llmops.ollama.plugins.module_utils.client import http_url
 from ansible_collections.llmops.ollama.plugins.module_utils.download import Downloader
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 from ansible_collections.llmops.ollama.plugins.module_utils.mirror.fill import fill
@@ -220,6 +219,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.release import (
     distinct_variants,
     version_number,
 )
+from ansible_collections.llmops.ollama.plugins.module_utils.words import http_url
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **ACCESS_OPTIONS,

@@ -193,7 +193,9 @@ ansible_facts:
         memory:
           description:
             - The memory plan. Sizes are in MiB. C(budget_mb) is what the service may take, C(planned_mb) what it takes
-              in the worst case with a margin, C(fits) whether that is within it, and C(advice) what would help.
+              in the worst case with a margin, C(fits) whether that is within it, and C(advice) what would help. It is
+              about the models that could be looked up; C(unplanned) has the others. C(gpu_budget_mb) and
+              C(gpu_planned_mb) are the same of GPUs' own memory.
               C(refused) says that it would not fit without O(environment) either, on the GPUs that this leaves.
             - C(models) lists each model with its C(slots), C(context) and memory, C(peak_mb) in all. C(calibrated) says
               that the log of a real load corrected the prediction.
@@ -202,6 +204,7 @@ ansible_facts:
             budget_mb: 29492
             reserve_mb: 3276
             gpu_budget_mb: 0
+            gpu_planned_mb: 0
             fits: true
             refused: false
             planned_mb: 14104
@@ -233,6 +236,11 @@ ansible_facts:
           description: The names of the models.
           type: list
           elements: str
+        unplanned:
+          description: The names of those that could not be looked up; a warning says why.
+          type: list
+          elements: str
+          sample: []
         choices:
           description: For each model with candidates its C(name), the C(chosen) one and the C(reason).
           type: list
@@ -322,7 +330,11 @@ from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import W
 from ansible_collections.llmops.ollama.plugins.module_utils.model_choice import Host, resolve
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition, definitions
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Lookup, Model, Remote
-from ansible_collections.llmops.ollama.plugins.module_utils.model_name import DEFAULT_REGISTRY, ModelName
+from ansible_collections.llmops.ollama.plugins.module_utils.model_name import (
+    DEFAULT_REGISTRY,
+    ModelName,
+    registry_url,
+)
 from ansible_collections.llmops.ollama.plugins.module_utils.packing import Packing
 from ansible_collections.llmops.ollama.plugins.module_utils.policy import REQUEST_TIMEOUT, Policy
 from ansible_collections.llmops.ollama.plugins.module_utils.runner import runners, started
@@ -356,7 +368,7 @@ def execute(module: AnsibleModule) -> Result:
     intent = Intent.make(
         **{name: options[name] for name in ("profile", "engine_version", "num_gpu", "request_timeout", "environment")}
     )
-    declared = definitions(options["models"])
+    declared, registry = definitions(options["models"]), registry_url(options["registry"])
     here = options["hardware"] is None
     hardware = probe(models_path=options["models_path"]) if here else Hardware.describe(options["hardware"])
     tuned = read_tuned(Files()) if here else None
@@ -364,7 +376,7 @@ def execute(module: AnsibleModule) -> Result:
 
     host = Host.of(hardware, policy, intent, tuned, len(declared), *room(hardware, options["models_path"], here))
     server = BareClient(options["url"], options["timeout"])
-    lookup = Lookup(server, Ask(options) if find_spec("requests") else None, declared)
+    lookup = Lookup(server, Ask(registry, options) if find_spec("requests") else None, declared)
     found = resolve(declared, lookup, host)
     log = load_log() if here and found.models else ""
     known = calibrations(log, found.models, intent.engine, Packing.of(hardware.cpu_features))
@@ -372,12 +384,14 @@ def execute(module: AnsibleModule) -> Result:
     weights = {str(each.name): "" for each in found.definitions}
     weights.update({model.name: model.blob for model in found.models})
     measured, stale = valid(Files(), hardware, options["engine_version"], weights) if here else (None, [])
+    planned = {ModelName.parse(model.name).key for model in found.models}
     tuning = recommend(hardware, policy, intent, workload, tuned, measured)
     facts = {
         **tuning.to_dict(),
         "hardware": hardware.to_dict(),
         "models": [each.to_data() for each in found.definitions],
         "model_names": [str(each.name) for each in found.definitions],
+        "unplanned": [str(each.name) for each in found.definitions if each.name.key not in planned],
         "choices": [choice.to_dict() for choice in found.choices],
         "carried": list(foreign.settings) if foreign else [],
         "warnings": [*found.warnings, *stale, *tuning.warnings, *replaced(foreign)],
@@ -428,8 +442,8 @@ def load_log() -> str:
 class Ask:
     """Asks the registry, which is needed only for models that the server does not have."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
-        self._options = options
+    def __init__(self, url: str, options: dict[str, Any]) -> None:
+        self._url, self._options = url, options
 
     def model(self, name: ModelName) -> Model:
         return self._elsewhere().model(name)
@@ -447,8 +461,7 @@ class Ask:
         )
         from ansible_collections.llmops.ollama.plugins.module_utils.registry_facts import Elsewhere  # noqa: PLC0415
 
-        options = self._options
-        url = options["registry"]
+        url, options = self._url, self._options
         access = access_to(url, DEFAULT_URL, options["username"], options["password"], options["ca_path"])
         return Elsewhere(Registry(options["timeout"], access=access), url)
 

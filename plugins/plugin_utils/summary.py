@@ -39,16 +39,16 @@ def fleet_summary(servers: Mapping[str, HostVars], gateways: Mapping[str, HostVa
 def plan_summary(servers: Mapping[str, HostVars]) -> str:
     """Render what each server would be set up with: one table, then for each host its memory and the reasons."""
     header = ["host", "CPUs", "memory", "profile", "parallel", "context", "KV cache", "threads", "models at once"]
-    header += ["budget", "worst case", "fits"]
+    header += ["budget", "worst case", "GPUs", "fits"]
     tuned = {host: variables["ollama_tuning"] for host, variables in servers.items() if variables.get("ollama_tuning")}
     rows = []
     for host, variables in servers.items():
         if host not in tuned:
-            rows.append([host, "not reached", *[""] * (len(header) - 2)])
+            rows.append([host, "no plan, see above", *[""] * (len(header) - 2)])
             continue
         values = {each["key"]: str(each["value"]) for each in tuned[host]["recommendations"]}
         memory = tuned[host]["memory"]
-        known = bool(memory["models"])
+        fits, unknown = "yes" if memory["fits"] else "NO", bool(tuned[host]["unplanned"])
         rows.append(
             [
                 host,
@@ -57,8 +57,9 @@ def plan_summary(servers: Mapping[str, HostVars]) -> str:
                 *(values.get(key, "") for key in ("parallel", "context_length", "kv_cache_type", "threads")),
                 values.get("max_loaded_models", ""),
                 f"{memory['budget_mb']} MiB",
-                f"{memory['planned_mb']} MiB" if known else "?",
-                ("yes" if memory["fits"] else "NO") if known else "?",
+                f"{memory['planned_mb']} MiB{' and more' if unknown else ''}" if memory["models"] else "?",
+                _of_gpus(memory),
+                fits if memory["models"] and not (unknown and memory["fits"]) else "?",
             ]
         )
     return "\n\n".join([table(header, rows), *(_reasons(host, servers[host]) for host in tuned)])
@@ -287,7 +288,10 @@ def _memory(memory: Mapping[str, Any] | None) -> list[str]:
     """Where the memory would go in the worst case."""
     if not memory or not memory["models"]:
         return []
-    lines = [f"  memory in the worst case: {memory['planned_mb']} of {memory['budget_mb']} MiB"]
+    gpus = _of_gpus(memory)
+    lines = [
+        f"  memory in the worst case: {memory['planned_mb']} of {memory['budget_mb']} MiB{gpus and f', of GPUs {gpus}'}"
+    ]
     for model in memory["models"]:
         parts = (
             ("weights", "weights"),
@@ -303,6 +307,11 @@ def _memory(memory: Mapping[str, Any] | None) -> list[str]:
         lines.append(f"    {name}, {slots}: {model['peak_mb']} MiB{how}")
         lines.append(f"      {sizes}")
     return lines
+
+
+def _of_gpus(memory: Mapping[str, Any]) -> str:
+    """What of GPUs' own memory would be taken; empty where there is none."""
+    return f"{memory['gpu_planned_mb']} of {memory['gpu_budget_mb']} MiB" if memory["gpu_budget_mb"] else ""
 
 
 def _models_chosen(choices: Sequence[Mapping[str, Any]], result: Mapping[str, Any]) -> list[str]:

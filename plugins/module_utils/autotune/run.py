@@ -35,7 +35,6 @@ from ansible_collections.llmops.ollama.plugins.module_utils.autotune.trial impor
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.load import clock
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.sample import Sample
-from ansible_collections.llmops.ollama.plugins.module_utils.client import http_url
 from ansible_collections.llmops.ollama.plugins.module_utils.effective import Host
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError, Unhealthy
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB
@@ -43,6 +42,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.memory_plan import W
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Model
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import Report
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import unit_name
+from ansible_collections.llmops.ollama.plugins.module_utils.words import http_url
 
 # Into how many measurements the time is divided: 8 settings twice, a race, and the confirmation, with restarts between.
 MEASUREMENTS = 40

@@ -15,8 +15,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.load impor
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.prompts import Workload, parse_prompts
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.protocol import Target
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.statistics import NO_SLO, Slo
-from ansible_collections.llmops.ollama.plugins.module_utils.client import http_url, seconds
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, from_os_error
+from ansible_collections.llmops.ollama.plugins.module_utils.words import http_url, seconds
 
 CONCURRENCY = 10  # the guide's
 MAX_WARMUP = 100_000

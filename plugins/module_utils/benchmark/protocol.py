@@ -11,8 +11,9 @@ from typing import Any, Callable
 
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.prompts import Request
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.sample import Failure, Sample
-from ansible_collections.llmops.ollama.plugins.module_utils.client import error_words, seconds
+from ansible_collections.llmops.ollama.plugins.module_utils.client import error_words
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
+from ansible_collections.llmops.ollama.plugins.module_utils.words import seconds
 
 GENERATE = "/api/generate"
 CHAT = "/api/chat"

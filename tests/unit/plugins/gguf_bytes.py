@@ -4,9 +4,13 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
+
+from ansible_collections.llmops.ollama.plugins.module_utils.gguf_reader import read_header
 
 UINT32, INT32, FLOAT32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9
 
@@ -44,3 +48,10 @@ def header(
     for name, shape, kind in rows:
         parts += [text(name), struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind, 0)]
     return b"".join(parts)
+
+
+def whole_file(path: Path, head: bytes) -> Path:
+    """A file with this header, as long as it says, of which the weights take no room."""
+    path.write_bytes(head)
+    os.truncate(path, read_header(head).file_bytes)
+    return path

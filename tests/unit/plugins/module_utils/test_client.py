@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import requests
-from ansible_collections.llmops.ollama.plugins.module_utils.client import Client, brief, error_text, http_url
+from ansible_collections.llmops.ollama.plugins.module_utils.client import Client, brief, error_text
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     InvalidInput,
     NotFound,
@@ -239,12 +239,6 @@ def test_error_text_is_short() -> None:
 
 
 # Addresses
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:11434", "https://ollama.example.com/prefix", "http://[::1]:11434"])
-def test_addresses(url: str) -> None:
-    assert http_url("url", url) == url
-    assert http_url("url", f"{url}/") == url
 
 
 @pytest.mark.parametrize(

@@ -249,7 +249,9 @@ def test_a_context_of_a_models_own_that_is_too_long_is_named() -> None:
     refused = recommend(hardware, policy, intent, workload)
     assert refused.refused
     assert re.search(r"take up to \d+ MiB with one slot of 131072 tokens, and the budget is", refused.warnings[0])
-    assert refused.warnings[0].endswith("With a num_ctx of 2048 for long:1 (now 131072) it would fit.")
+    assert refused.warnings[0].endswith("With a num_ctx of 65536 for long:1 (now 131072) it would fit.")
+    shorter = Workload((Model("long:1", LLAMA_8B, context=65536),))
+    assert not recommend(hardware, policy, intent, shorter).refused
     followed = Workload((Model("long:1", LLAMA_8B, context=2048),))
     assert recommend(hardware, policy, intent, followed).memory.fits
     both = Workload((Model("long:1", LLAMA_8B, context=131072), Model("other:1", GEMMA)))
@@ -337,7 +339,9 @@ def test_a_gpu_of_unknown_memory_is_used_and_not_planned_with() -> None:
     tuning = plan(host(12, 30612, gpus=[{"vendor": "nvidia", "name": "L4"}]), LLAMA_8B)
     assert (tuning.memory.budget.gpu, tuning.gpu) == (0, "some")
     (warning,) = tuning.warnings
-    assert warning.startswith("How much memory the GPU L4 has could not be read")
+    assert warning.startswith(
+        "How much memory the GPU L4 has is not known: nothing is planned there. Install nvidia-smi, or"
+    )
 
 
 def test_memory_that_is_kept_free_of_each_gpu_is_not_planned_with() -> None:

@@ -212,7 +212,8 @@ def test_settings_with_which_nothing_fits_leave_the_choice_open(asked: dict[str,
     choices, (warning,) = decide(at)
     (choice,) = choices.values()
     assert choice.base.tag.endswith("q4_K_M"), "as without them"
-    assert choice.reason.startswith("With the settings given none fits. Without them: Q4_K_M is the first")
+    own = "the engine's own settings" if "profile" in asked else "the settings given"
+    assert choice.reason.startswith(f"With {own} none fits. Without them: Q4_K_M is the first")
     assert warning == f"llama3:8b: {choice.reason}"
     small = Host.of(
         Hardware.describe({"cpu_cores": 4, "memory_mb": 2048}), Policy.load(), Intent.make(**asked), None, 1

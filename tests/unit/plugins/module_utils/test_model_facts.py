@@ -210,9 +210,30 @@ def test_what_the_server_lacks_the_registry_tells(ollama: FakeOllama, registry: 
 
 
 def test_a_file_is_looked_into(registry: FakeRegistry, tmp_path: Path) -> None:
-    (tmp_path / "m.gguf").write_bytes(FILE)
-    ((model,), _warnings) = look(registry, {"name": "mine", "gguf": str(tmp_path / "m.gguf")})
+    path = gguf_bytes.whole_file(tmp_path / "m.gguf", FILE)
+    (tmp_path / "link").symlink_to(path)
+    declared = [{"name": "mine", "gguf": str(path)}, {"name": "b", "gguf": str(tmp_path / "link")}]
+    models, _warnings = look(registry, *declared, {"name": "c", "gguf": str(path), "sha256": "0" * 64})
+    (model, linked, known) = models
     assert (model.name, model.source, model.shape.weight_bytes) == ("mine:latest", "file", WEIGHTS)
+    assert model.size == path.stat().st_size
+    assert linked.weights == model.weights == str(path)
+    assert known.weights == known.blob == f"sha256-{'0' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (HEADER[:100], "is truncated"),
+        (FILE, "more belong to it"),
+        (gguf_bytes.header({"general.name": "x"}) + b"\0" * 32, "The metadata has no general.architecture"),
+    ],
+)
+def test_a_file_that_is_no_model_is_named(registry: FakeRegistry, tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(content)
+    with pytest.raises(InvalidInput, match=f"^{path}.*{words}"):
+        look(registry, {"name": "mine", "gguf": str(path)})
 
 
 def test_parameters_of_the_definition_come_before_those_of_the_weights(registry: FakeRegistry) -> None:

@@ -208,8 +208,8 @@ def test_a_name_with_the_mirror_beside_the_plain_one(model: Fleet, ollama: FakeO
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "a b"}, "'a b' is not a model name"),
-        ({"name": ["fine", ""]}, "'' is not a model name: it is empty."),
+        ({"name": "a b"}, "name[0]: 'a b' is not a model name"),
+        ({"name": ["fine", ""]}, "name[1]: '' is not a model name: it is empty."),
         ({"url": "127.0.0.1:11434"}, "url is '127.0.0.1:11434', which is not an address. Write it as http://HOST:PORT."),
         ({"registry": "edge:5001"}, "registry is 'edge:5001', which is not an address."),
         ({"timeout": 0}, "timeout is 0 seconds. Give a number above 0"),
@@ -542,7 +542,7 @@ def test_a_model_that_only_embeds_is_loaded_by_that(
         ({"parameters": {"num_ctxx": 1}}, "parameters: num_ctxx is no parameter of a model. Did you mean num_ctx?"),
         ({"lock": {"models": {}}}, "The lock is not one of this collection's"),
         ({"policy": {"resrve": {}}}, "policy: unknown key 'resrve'."),
-        ({"name": ["http://h/m"]}, "'http://h/m' is not a model name"),
+        ({"name": ["http://h/m"]}, "name[0]: 'http://h/m' is not a model name"),
     ],
 )  # fmt: skip
 def test_contradictions_are_refused(model: Fleet, ollama: FakeOllama, arguments: dict[str, Any], message: str) -> None:

@@ -49,6 +49,7 @@ def test_this_host(run_module: Run) -> None:
         "memory",
         "models",
         "model_names",
+        "unplanned",
         "choices",
         "gpu",
         "recommendations",
@@ -106,7 +107,7 @@ def test_will_it_fit_before_anything_is_pulled(run_module: Run, registry: FakeRe
 
 
 def test_a_file_on_the_host_is_looked_into(run_module: Run, tmp_path: Path) -> None:
-    (tmp_path / "m.gguf").write_bytes(FILE)
+    gguf_bytes.whole_file(tmp_path / "m.gguf", FILE)
     models = [{"name": "mine", "gguf": str(tmp_path / "m.gguf")}]
     facts = run_module("tuning_facts", hardware=BALANCED, models=models)["ansible_facts"]["ollama_tuning"]
     assert facts["memory"]["models"][0]["source"] == "file"
@@ -157,6 +158,34 @@ def test_a_proc_that_cannot_be_read_is_said(run_module: Run, monkeypatch: pytest
     assert "The size of memory cannot be read. Check that /proc/meminfo is readable." in refused["msg"]
 
 
+def test_models_of_one_file_count_once(run_module: Run, tmp_path: Path) -> None:
+    path = str(gguf_bytes.whole_file(tmp_path / "m.gguf", FILE))
+    longer = {"name": "longer", "from": "m", "parameters": {"num_ctx": 1024}}
+    for pinned in ({}, {"sha256": "0" * 64}):
+        models = [{"name": "m", "gguf": path, **pinned}, longer]
+        facts = run_module("tuning_facts", hardware=BALANCED, models=models)["ansible_facts"]["ollama_tuning"]
+        assert facts["environment"]["OLLAMA_MAX_LOADED_MODELS"] == "1"
+        assert "are made of the same weights" in facts["warnings"][0]
+
+
+def test_a_store_without_room_for_a_model_without_candidates_is_said(
+    run_module: Run, registry: FakeRegistry, closed_port: int
+) -> None:
+    registry.publish_file("library/m:1", FILE + b"\0" * (8 << 20))
+    asked = {"models": ["m:1"], "registry": registry.url, "url": f"http://127.0.0.1:{closed_port}"}
+    for free, said in ((9, []), (3, ["The models need 8."])):
+        result = run_module("tuning_facts", hardware={**BALANCED, "disk_free_mb": free}, **asked)
+        warnings = result["ansible_facts"]["ollama_tuning"]["warnings"]
+        assert [text[: len("The models need 8.")] for text in warnings] == said
+
+
+def test_models_that_cannot_be_looked_up_are_named(run_module: Run, closed_port: int, tmp_path: Path) -> None:
+    nowhere = f"http://127.0.0.1:{closed_port}"
+    models = ["m:1", {"name": "mine", "gguf": str(gguf_bytes.whole_file(tmp_path / "m.gguf", FILE))}]
+    result = run_module("tuning_facts", hardware=BALANCED, models=models, registry=nowhere, url=nowhere)
+    assert result["ansible_facts"]["ollama_tuning"]["unplanned"] == ["m:1"]
+
+
 def test_models_of_the_same_weights_count_once(run_module: Run, registry: FakeRegistry, closed_port: int) -> None:
     registry.publish_file("library/m:1", FILE)
     same: list[Any] = ["m:1", {"name": "assistant", "from": "m:1", "system": "Be brief."}]
@@ -197,6 +226,11 @@ def test_warnings_are_shown_and_returned(run_module: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        ({"timeout": -1}, "timeout is -1 seconds."),
+        ({"registry": "ftp://x"}, "registry is 'ftp://x', which is not an address."),
+        ({"registry": "http://h:1/path"}, "but a model's name can carry only a host and a port."),
+        ({"models": ["gemma3:27b", ""]}, "models[1]: '' is not a model name: it is empty."),
+        ({"models": [{"name": "a", "from": "b c"}]}, "models[0]: from: 'b c' is not a model name"),
         ({"hardware": {"cpu_cores": -1, "memory_mb": 1024}}, ["hardware: cpu_cores is -1", "1 to 4096"]),
         ({"hardware": {}}, ["cpu_cores is missing"]),
         ({"policy": {"tabel": []}}, ["unknown key 'tabel'"]),

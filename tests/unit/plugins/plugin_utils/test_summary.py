@@ -200,6 +200,7 @@ PLAN: dict[str, Any] = {
     "memory": {
         "budget_mb": 3072,
         "planned_mb": 1266,
+        "gpu_budget_mb": 0,
         "fits": True,
         "models": [
             {
@@ -216,6 +217,7 @@ PLAN: dict[str, Any] = {
             }
         ],
     },
+    "unplanned": [],
     "warnings": ["word " * 60],
 }
 
@@ -224,7 +226,7 @@ def test_a_plan_shows_what_each_host_would_get() -> None:
     lines = plan_summary({"a": {"ollama_tuning": PLAN}, "b": {}}).splitlines()
     assert lines[0].split()[:5] == ["host", "CPUs", "memory", "profile", "parallel"]
     assert lines[2].split() == ["a", "1", "4.0", "GiB", "minimal", "1", "1", "3072", "MiB", "1266", "MiB", "yes"]
-    assert lines[3].split() == ["b", "not", "reached"]
+    assert lines[3].split() == ["b", "no", "plan,", "see", "above"]
     text = "\n".join(lines)
     assert "  MemoryHigh           3072M  The budget." in text
     assert "  num_thread           1      One." in text
@@ -236,10 +238,22 @@ def test_a_plan_shows_what_each_host_would_get() -> None:
 
 def test_a_plan_says_what_does_not_fit_and_what_is_not_known() -> None:
     too_large = {**PLAN, "memory": {**PLAN["memory"], "fits": False}}
-    unknown = {**PLAN, "memory": {**PLAN["memory"], "models": []}}
-    lines = plan_summary({"a": {"ollama_tuning": too_large}, "b": {"ollama_tuning": unknown}}).splitlines()
-    assert lines[2].split()[-1] == "NO"
-    assert lines[3].split()[-2:] == ["?", "?"]
+    unknown = {**PLAN, "memory": {**PLAN["memory"], "models": []}, "unplanned": ["m:1"]}
+    partly = {**PLAN, "unplanned": ["m:1"]}
+    surely = {**too_large, "unplanned": ["m:1"]}
+    plans = dict(zip("abcd", ({"ollama_tuning": each} for each in (too_large, unknown, partly, surely))))
+    lines = [line.split() for line in plan_summary(plans).splitlines()]
+    assert lines[2][-1] == "NO"
+    assert lines[3][-2:] == ["?", "?"]
+    assert lines[4][-5:] == ["1266", "MiB", "and", "more", "?"]
+    assert lines[5][-3:] == ["and", "more", "NO"]
+
+
+def test_a_plan_says_what_goes_to_gpus() -> None:
+    memory = {**PLAN["memory"], "gpu_budget_mb": 22108, "gpu_planned_mb": 21000}
+    text = plan_summary({"a": {"ollama_tuning": {**PLAN, "memory": memory}}, "b": {"ollama_tuning": PLAN}})
+    assert text.splitlines()[2].endswith("1266 MiB    21000 of 22108 MiB  yes")
+    assert "  memory in the worst case: 1266 of 3072 MiB, of GPUs 21000 of 22108 MiB" in text
 
 
 def test_the_doctor_speaks_under_the_guides_headings() -> None:
