@@ -4,7 +4,8 @@
 
 The plan goes down a path from what is wanted most to what is wanted least, and takes the first configuration whose
 worst case fits. Each lever is pulled to its end before the next one is touched: prompt cache, loaded models, slots,
-type of the cache, context. Since a bigger budget only ends the way down earlier, it never means fewer slots.
+type of the cache, context. Since a bigger budget only ends the way down earlier, it never means fewer slots. In the
+end as many models are loaded again as there is room for beside what was found.
 """
 
 from __future__ import annotations
@@ -135,7 +136,8 @@ class MemoryPlan(NamedTuple):
     ``planned`` is the prediction for the largest models that may be loaded together, with the policy's margin;
     ``gpu_planned_mb`` is the same of GPUs' own memory. ``on_gpu`` says that all weights and caches are planned there,
     ``spilled`` that they are too large for it.
-    ``wanted`` is what had to give way, and ``shortage`` says to what.
+    ``wanted`` is what had to give way, and ``shortage`` says to what; ``crowding`` why not more models are loaded
+    together. ``computed`` is what numbers of the last run, which are hardly different, stand in for.
     """
 
     budget: Budget
@@ -149,6 +151,8 @@ class MemoryPlan(NamedTuple):
     models: tuple[Planned, ...] = ()
     wanted: Configuration | None = None
     shortage: Shortage | None = None
+    crowding: Shortage | None = None
+    computed: Configuration | None = None
     advice: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -235,7 +239,7 @@ class Planner:
             for at in self._way_down(levers):
                 need = self._need(at, spill)
                 if self._fits(need, spill):
-                    found = self._with_prompt_cache(at, need, levers, spill)
+                    found = self._with_prompt_cache(self._with_models(at, levers, spill), levers, spill)
                     kept = self._keep(found, tuned or {}, levers, spill)
                     return self._result(levers, found, kept, True, spill)
         return self._result(levers, at, at, False, True)
@@ -327,33 +331,52 @@ class Planner:
             return False
         return self._with_margin(need.main) <= self._budget.main
 
-    def _with_prompt_cache(self, at: Configuration, need: _Need, levers: Levers, spill: bool) -> Configuration:
+    def _with_models(self, at: Configuration, levers: Levers, spill: bool) -> Configuration:
+        """The configuration with as many models loaded together as fit: what gave way after them has made room."""
+        more = (at._replace(loaded_models=loaded) for loaded in levers.loaded_models if loaded > at.loaded_models)
+        return next((each for each in more if self._fits(self._need(each, spill), spill)), at)
+
+    def _with_prompt_cache(self, at: Configuration, levers: Levers, spill: bool) -> Configuration:
         """The configuration with prompt caches of what the budget has left, at most the levers' size."""
         if levers.prompt_cache_fixed or not self._engine.prompt_cache_variable:
             return at
+        need = self._need(at, spill)
         caches, step = self._workload.prompt_caches(at.loaded_models), levers.prompt_cache_step
         left = (self._budget.main / (1 + self._policy.prediction_margin) - need.main) / caches
-        if levers.prompt_caches_mib is not None:
-            left = min(left, levers.prompt_caches_mib / caches)
-        size = int(min(left, levers.prompt_cache_mib)) // step * step
+        size = int(min(left, self._most_cache(at, levers))) // step * step
         while size > 0 and not self._fits(self._need(at._replace(prompt_cache_mib=size), spill), spill):
             size -= step  # a rounding error away
         return at._replace(prompt_cache_mib=max(0, size))
+
+    def _most_cache(self, at: Configuration, levers: Levers) -> float:
+        """What the levers allow the prompt cache of one model."""
+        if levers.prompt_caches_mib is None:
+            return levers.prompt_cache_mib
+        return min(levers.prompt_cache_mib, levers.prompt_caches_mib / self._workload.prompt_caches(at.loaded_models))
+
+    def _is_close(self, old: float, new: float, whole: float) -> bool:
+        return abs(old - new) <= self._policy.tolerance * whole
 
     def _keep(self, at: Configuration, tuned: Mapping[str, int], levers: Levers, spill: bool) -> Configuration:
         """The last run's numbers in the place of new ones that are hardly different.
 
         Prompt caches take what is left, of which a log that corrects the prediction changes a large part: they are
-        hardly different where that is little of the budget.
+        hardly different where that is little of the budget, and not most of the cache.
         """
         close: dict[str, Any] = {}
-        for name in ("parallel", "context", "prompt_cache_mib"):
-            old, new = tuned.get(name, 0), getattr(at, name)
-            caches = name == "prompt_cache_mib"
-            fixed = levers.prompt_cache_fixed if caches else len(getattr(levers, name)) == 1
-            whole = self._budget.main / self._workload.prompt_caches(at.loaded_models) if caches else old
-            if old > 0 and not fixed and abs(old - new) <= self._policy.tolerance * whole:
+        for name in ("parallel", "context"):
+            old, values = tuned.get(name, 0), getattr(levers, name)
+            if len(values) > 1 and 0 < old <= values[0] and self._is_close(old, getattr(at, name), old):
                 close[name] = old
+        old, new = tuned.get("prompt_cache_mib", 0), at.prompt_cache_mib
+        share = self._budget.main / self._workload.prompt_caches(at.loaded_models)
+        if (
+            not levers.prompt_cache_fixed
+            and 0 < old <= self._most_cache(at, levers)
+            and self._is_close(old, new, share)
+            and max(old, new) <= 2 * min(old, new)
+        ):
+            close["prompt_cache_mib"] = old
         kept = at._replace(**close)
         return kept if kept == at or self._fits(self._need(kept, spill), spill) else at
 
@@ -361,12 +384,8 @@ class Planner:
         """The plan for a configuration, in which numbers of the one that was ``found`` may be the last run's."""
         need = self._need(at, spill)
         wanted = next(self._way_down(levers))
-        given_way = found._replace(prompt_cache_mib=wanted.prompt_cache_mib) != wanted
-        asked = self._need(wanted, spill)
-        too_much, room = self._with_margin(asked.gpu), self._budget.gpu
-        of_gpus = not spill and too_much > room
-        if not of_gpus:
-            too_much, room = self._with_margin(asked.main), self._budget.main
+        bare = found._replace(prompt_cache_mib=wanted.prompt_cache_mib)
+        together = bare._replace(loaded_models=wanted.loaded_models)
         return MemoryPlan(
             budget=self._budget,
             configuration=at,
@@ -377,10 +396,19 @@ class Planner:
             on_gpu=not spill and all(self._share_on_gpu(model) >= 1 for model in self._workload.models),
             spilled=self._with_margin(need.gpu) > self._budget.gpu > 0,
             models=need.models,
-            wanted=wanted if given_way else None,
-            shortage=Shortage(_up(too_much), room, of_gpus) if given_way else None,
+            wanted=wanted if bare != wanted else None,
+            shortage=self._shortage(wanted, spill) if bare != wanted else None,
+            crowding=self._shortage(together, spill) if bare != together else None,
+            computed=found if found != at else None,
             advice="" if fits else self._advice(levers, at),
         )
+
+    def _shortage(self, asked: Configuration, spill: bool) -> Shortage:
+        """What a configuration that does not fit would take."""
+        need = self._need(asked, spill)
+        if not spill and self._with_margin(need.gpu) > self._budget.gpu:
+            return Shortage(_up(self._with_margin(need.gpu)), self._budget.gpu, of_gpus=True)
+        return Shortage(_up(self._with_margin(need.main)), self._budget.main)
 
     def _advice(self, levers: Levers, at: Configuration) -> str:
         """What would fit: less of a cache, a smaller quantization, or more memory. Each is tried."""
@@ -393,7 +421,7 @@ class Planner:
             need = self._need(at, spill=True)
             if self._fits(need, spill=True):
                 free = levers._replace(prompt_cache_fixed=False, prompt_cache_mib=most)
-                size = self._with_prompt_cache(at, need, free, spill=True).prompt_cache_mib
+                size = self._with_prompt_cache(at, free, spill=True).prompt_cache_mib
                 return f"With {variable}={size} it would fit."
             as_well = f"With {variable}=0: "
         long = [model for model in models if model.context and model.context > at.context]

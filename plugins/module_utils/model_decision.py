@@ -41,7 +41,7 @@ def decide(
         Intent.make(engine_version=_version(client)),
         read_tuned(Files()),
         len(models),
-        lambda model: 0 if has_blob(model.blob.replace("-", ":")) else model.size,
+        lambda model: 0 if not model.blob or has_blob(model.blob.replace("-", ":")) else model.size,
         free_bytes(models_path) if models_path else None,
     )
     found = resolve(models, Lookup(client, Elsewhere(registry, url), models), host)

@@ -63,8 +63,9 @@ AUTO = "auto"
 OFF = "off"
 PROFILE_CHOICES = (AUTO, *PROFILES, OFF)
 
-# Where a drop-in says which policy its numbers are of.
-POLICY = "Policy"
+# What is written beside a drop-in: the policy that its numbers are of, the usable memory (MiB) that they go by, and the
+# names of those that were not computed.
+POLICY, MEMORY, SET = "Policy", "Memory", "Set"
 
 # Rules of settings that the user asked for, which stay when tuning is off.
 EXPLICIT = "explicit"
@@ -73,6 +74,7 @@ OPTION = "option"
 BUDGET = "memory-budget"
 KEPT = "tolerance"
 MEASURED = "measured"
+NOT_COMPUTED = (EXPLICIT, OPTION, MEASURED)
 
 
 NUM_GPU_RANGE = (-1, 999)
@@ -136,14 +138,15 @@ class Intent:
 
 
 class Tuning(NamedTuple):
-    """The outcome. ``environment`` is complete: the recommended variables and the user's own. ``policy`` is its id.
+    """The outcome. ``environment`` is complete: the recommended variables and the user's own.
 
+    ``basis`` is what the next run has to know of this one: ``POLICY``, ``MEMORY`` and ``SET``.
     ``directives`` are the unit's, ``model_parameters`` every model's. ``gpu`` is one of the engine's ``GPU_CHOICES``.
     ``refused``: the models do not fit, and not because of what the user set.
     """
 
     profile: str
-    policy: str
+    basis: Mapping[str, str]
     recommendations: tuple[Recommendation, ...]
     environment: Mapping[str, str]
     warnings: tuple[str, ...]
@@ -163,7 +166,7 @@ class Tuning(NamedTuple):
         """Plain data for Ansible."""
         return {
             "profile": self.profile,
-            "policy": self.policy,
+            "basis": dict(self.basis),
             "environment": dict(self.environment),
             "directives": self.directives,
             "model_parameters": self.model_parameters,
@@ -209,12 +212,15 @@ class Situation:
 
     def settle(self, recommendation: Recommendation) -> None:
         """Keep a recommendation, or the user's own value where there is one."""
-        name = recommendation.variable
+        name, key = recommendation.variable, PLANNED.get(recommendation.key)
+        computed = getattr(self.plan.computed, key) if key and self.plan.computed else recommendation.value
+        if computed != recommendation.value:
+            reason = f"Kept from the last run, since the {computed} that would be set now is hardly different."
+            recommendation = recommendation._replace(rule=KEPT, reason=reason)
         if name is not None and name in self.intent.environment:
             text = self.intent.environment[name]
             value: Value = int(text) if isinstance(recommendation.value, int) else text
             # The plan has already taken over what the user set.
-            key = PLANNED.get(recommendation.key)
             computed = getattr(self.computed.configuration, key) if key else recommendation.value
             agrees = "which is also" if value == computed else "instead of"
             reason = f"{name} is set in the environment given, {agrees} the computed {computed}."
@@ -253,8 +259,8 @@ def recommend(
     a profile that the user names.
     """
     measured = measured if intent.profile == AUTO else None
-    workload, tuned = workload or Workload(), of_same_policy(tuned, policy)
-    row = _row(hardware, policy, intent)
+    workload, tuned = workload or Workload(), comparable(tuned, policy)
+    row = _row(hardware, policy, intent, tuned)
     plan = plan_memory(hardware, policy, intent, workload, tuned, measured)
     left = hardware._replace(gpus=visible_gpus(hardware.gpus, intent.environment, intent.engine))
     computed = plan_memory(hardware, policy, intent.left_to_us, workload, tuned, measured)
@@ -270,7 +276,13 @@ def recommend(
     environment.update(intent.environment)
     return Tuning(
         profile=OFF if intent.profile == OFF else row.profile,
-        policy=policy.id,
+        basis={
+            POLICY: policy.id,
+            MEMORY: str(_memory(hardware, policy, tuned)),
+            SET: " ".join(
+                sorted(each.variable for each in recommendations if each.variable and each.rule in NOT_COMPUTED)
+            ),
+        },
         recommendations=recommendations,
         environment=dict(sorted(environment.items())),
         warnings=tuple(warning for check in CHECKS for warning in check(situation)),
@@ -314,10 +326,19 @@ def _taking_memory(intent: Intent) -> dict[str, str]:
     return {name: value for name, value in given.items() if not (name == FLASH_ATTENTION and is_on(value))}
 
 
-def of_same_policy(tuned: Mapping[str, str] | None, policy: Policy) -> Mapping[str, str]:
-    """What the last run wrote; nothing where the user has changed the policy since: that is no drift of the host."""
+def comparable(tuned: Mapping[str, str] | None, policy: Policy) -> Mapping[str, str]:
+    """What the last run computed; nothing where the user has changed the policy since: that is no drift of the host."""
     tuned = tuned or {}
-    return tuned if tuned.get(POLICY, policy.id) == policy.id else {}
+    if tuned.get(POLICY, policy.id) != policy.id:
+        return {}
+    others = tuned.get(SET, "").split()
+    return {name: value for name, value in tuned.items() if name not in others}
+
+
+def _memory(hardware: Hardware, policy: Policy, tuned: Mapping[str, str]) -> int:
+    """The usable memory (MiB) to go by: what the last run went by, where that is hardly different."""
+    now, last = hardware.usable_memory_mb, tuned.get(MEMORY, "")
+    return int(last) if last.isdecimal() and abs(int(last) - now) <= policy.tolerance * now else now
 
 
 def plan_memory(
@@ -329,8 +350,8 @@ def plan_memory(
     measured: Measured | None = None,
 ) -> MemoryPlan:
     """How the models would be loaded, and whether they fit. Raises, and takes the rest, as ``recommend`` does."""
-    tuned = of_same_policy(tuned, policy)
-    row = _row(hardware, policy, intent)
+    tuned = comparable(tuned, policy)
+    row = _row(hardware, policy, intent, tuned)
     workload = workload.in_batches(measured.batch if measured else None)
     hardware = hardware._replace(gpus=reachable_gpus(hardware, intent))
     overhead = (_explicit(intent.environment, GPU_OVERHEAD) or 0) // MIB
@@ -349,7 +370,10 @@ def plan_memory(
             levers = _levers(policy, intent.environment, row, workload, budget, hardware, measured)
         return Planner(workload, intent.engine, budget, policy, given).plan(levers, _tuned_numbers(tuned))
 
-    plan = plan_within(Budget.of(hardware, policy, _megabytes(tuned.get("MemoryHigh", "")), overhead))
+    before = _memory(hardware, policy, tuned)
+    # Where the operator's own files set the limit, there is none of the last run.
+    last = _megabytes(tuned.get("MemoryHigh", "")) or before - policy.reserve.of(before)
+    plan = plan_within(Budget.of(hardware, policy, last, overhead))
     if plan.fits:
         return plan
     # The last run's budget is not kept where it stands in the way.
@@ -369,9 +393,9 @@ def _flash(intent: Intent) -> bool | None:
     return None if intent.profile == OFF else True
 
 
-def _row(hardware: Hardware, policy: Policy, intent: Intent) -> Row:
+def _row(hardware: Hardware, policy: Policy, intent: Intent, tuned: Mapping[str, str] | None = None) -> Row:
     named = None if intent.profile in (AUTO, OFF) else intent.profile
-    return policy.best_row(hardware.cpus, hardware.usable_memory_gb, named)
+    return policy.best_row(hardware.cpus, _memory(hardware, policy, tuned or {}) * MIB / 1e9, named)
 
 
 def _explicit(environment: Mapping[str, str], name: str) -> int | None:
@@ -453,6 +477,8 @@ def _parallel(at: Situation) -> Iterator[Recommendation]:
     above = at.policy.row_above(at.row)
     if at.measured:
         reason = at.measured.reason
+    elif at.row != _row(at.hardware, at.policy, at.intent):
+        reason += ", as in the last run: memory is hardly different."
     elif at.intent.profile not in (AUTO, OFF):
         reason += ", as asked for."
     elif above:
@@ -474,7 +500,7 @@ def _loaded_models(at: Situation) -> Iterator[Recommendation]:
     loaded, wanted = at.plan.configuration.loaded_models, at.gave_way.loaded_models
     rule = "policy"
     if loaded < wanted:
-        rule, reason = BUDGET, f"Not all {wanted} declared models fit together: {at.plan.shortage}."
+        rule, reason = BUDGET, f"Not all {wanted} declared models fit together: {at.plan.crowding}."
     elif at.workload.count:
         rule, reason = "models", "As many as are declared: each stays in memory for the whole keep-alive time."
     else:
@@ -608,7 +634,7 @@ def _threads(at: Situation) -> Iterator[Recommendation]:
             yield Recommendation("batch", at.measured.batch, MEASURED, at.measured.reason, parameter="num_batch")
         return
     how = f"{at.engine} takes them from {variable}" if variable else f"{at.engine} takes the model parameter num_thread"
-    kept = at.keep(variable, threads)
+    kept = min(at.keep(variable, threads), threads)  # those without a CPU would hold all others up
     if kept != threads:
         rule, reason = KEPT, f"{reason}, which is close to what is set"
     reason += f"; the engine looks at neither its quota nor its affinity. {how}."
@@ -641,7 +667,10 @@ def _limits(at: Situation) -> Iterator[Recommendation]:
     if budget.main <= 0:
         return
     reason = f"{at.hardware.usable_memory_mb} MiB without the reserve of {budget.reserve} MiB for everything else."
-    most = min(at.keep("MemoryMax", budget.main + budget.reserve // 2), at.hardware.usable_memory_mb)
+    most = budget.main + budget.reserve // 2
+    if _megabytes(at.tuned.get("MemoryHigh", "")) == budget.main:
+        most = max(at.keep("MemoryMax", most), budget.main)
+    most = min(most, at.hardware.usable_memory_mb)
     # What the operator's own files of the unit set stays.
     if "MemoryHigh" not in at.hardware.unit_limits:
         yield Recommendation("memory_high_mb", budget.main, BUDGET, f"The budget: {reason}", directive="MemoryHigh")
@@ -667,7 +696,7 @@ RECOMMENDERS: tuple[Callable[[Situation], Iterator[Recommendation]], ...] = (
 
 def _check_profile(at: Situation) -> Iterator[str]:
     host = at.hardware
-    if not at.row.admits(host.cpus, host.usable_memory_gb):
+    if at.intent.profile not in (AUTO, OFF) and not at.row.admits(host.cpus, host.usable_memory_gb):
         yield (
             f"Profile {at.row.profile} is meant for hosts from {at.row.min_cores} CPUs and {at.row.min_memory_gb:g} GB"
             f"; this one has {_size(host)}. Use profile auto."

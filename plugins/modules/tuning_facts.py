@@ -168,11 +168,16 @@ ansible_facts:
           description: Name of the row that was taken, or V(off).
           type: str
           sample: balanced
-        policy:
+        basis:
           description:
-            - Identifies the policy. Numbers of the last run are kept within its tolerance only if they are of it.
-          type: str
-          sample: 5f1c0a9b7e3d
+            - What the next run has to know of this one, name to text. Numbers are kept within the policy's tolerance if
+              they are of the same C(Policy), and were computed, which those of the variables in C(Set) were not.
+              C(Memory) is the usable memory that they go by, in MiB.
+          type: dict
+          sample:
+            Policy: 5f1c0a9b7e3d
+            Memory: "32768"
+            Set: ""
         environment:
           description: The service's environment, name to text. The variables that the user set are among them.
           type: dict

@@ -24,8 +24,8 @@ SERVICE = "ollama.service"
 # The drop-in that the role writes the tuned values into.
 TUNED = "50-tuning.conf"
 TUNED_PATH = f"/etc/systemd/system/{SERVICE}.d/{TUNED}"
-# Beside it: the policy that these follow from.
-TUNED_POLICY = TUNED_PATH.replace(".conf", ".policy")
+# Beside it: what these follow from.
+TUNED_BASIS = TUNED_PATH.replace(".conf", ".basis")
 
 # From the highest precedence to the lowest; `systemctl set-property` writes into the first two.
 FOLDERS = (
@@ -184,12 +184,8 @@ def foreign_unit(files: Files, unit: str = SERVICE) -> Foreign | None:
 
 
 def read_tuned(files: Files, path: str = TUNED_PATH) -> dict[str, str]:
-    """What the last tuning wrote: directives and environment variables, name to text. Empty before the first.
-
-    ``Policy`` identifies the policy that it followed.
-    """
-    policy = files.read(TUNED_POLICY)
-    values = {"Policy": policy} if policy else {}
+    """What the last tuning wrote: directives, environment variables and its basis, name to text. Empty before it."""
+    values = dict(_assignments(files.read(TUNED_BASIS)))
     for name, value in _assignments(files.read(path)):
         variable = re.fullmatch(r'"?([A-Za-z_]\w*)=(.*?)"?', value) if name == "Environment" else None
         if variable:

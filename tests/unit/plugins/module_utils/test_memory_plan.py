@@ -117,11 +117,48 @@ def test_levers_give_way_in_their_order() -> None:
     assert [step for step in seen if not step[0]] == [
         (False, 2, 2, "f16", 4096, True),
         (False, 1, 2, "f16", 4096, True),
+        (False, 2, 1, "f16", 4096, True),  # a slot less has made room for both
         (False, 1, 1, "f16", 4096, True),
         (False, 1, 1, "q8_0", 4096, True),
         (False, 1, 1, "q8_0", 2048, True),
         (False, 1, 1, "q8_0", 2048, False),
     ]
+
+
+def test_models_that_fit_with_the_slots_in_the_end_are_in_memory_together() -> None:
+    """A value set to what is recommended changes nothing, and what is said not to fit does not."""
+    models = (Model("llm:1", LLAMA_8B, context=65536, blob="a"), Model("embed:1", EMBEDDER, blob="b"))
+    computed = recommend(
+        Hardware.describe(host(8, 32768)), Policy.load(), Intent.make(engine_version="0.34.0"), Workload(models)
+    )
+    chosen = {"OLLAMA_NUM_PARALLEL": computed.environment["OLLAMA_NUM_PARALLEL"]}
+    asked = Intent.make(engine_version="0.34.0", environment=chosen)
+    explicit = recommend(Hardware.describe(host(8, 32768)), Policy.load(), asked, Workload(models))
+    assert computed.environment == explicit.environment
+    assert computed.environment["OLLAMA_MAX_LOADED_MODELS"] == "2"
+    assert computed.memory.shortage
+    assert computed.memory.crowding is None
+    crowded = plan(host(8, 7000), LLAMA_8B, EMBEDDER)
+    found = by_key(crowded)["max_loaded_models"]
+    assert found.value == 1
+    assert found.reason == f"Not all 2 declared models fit together: {crowded.memory.crowding}."
+    assert crowded.memory.crowding
+    assert crowded.memory.crowding.taken_mb > crowded.memory.budget.main
+
+
+def test_models_that_only_embed_take_nothing_of_the_prompt_cache() -> None:
+    alone, beside = (by_key(plan(host(8, 32768), *models)) for models in ((LLAMA_8B,), (LLAMA_8B, EMBEDDER)))
+    assert alone["prompt_cache_mb"].value == beside["prompt_cache_mb"].value
+    assert beside["prompt_cache_mb"].reason.startswith("MiB, at most 25% of the budget")
+
+
+def test_a_prompt_cache_that_gave_way_says_so() -> None:
+    found = by_key(plan(host(8, 9000), LLAMA_8B, profile="conservative"))["prompt_cache_mb"]
+    wanted = 9000 - 1024
+    wanted = int(wanted * 0.25) // 64 * 64
+    assert 0 < int(found.value) < wanted
+    assert found.rule == "memory-budget"
+    assert found.reason == f"MiB, what is left of the budget; it could be {wanted}: the engine fills it after the load."
 
 
 def test_reasons_say_what_gave_way_to_what() -> None:
@@ -758,7 +795,7 @@ class TestTolerance:
 
     def test_another_policy_is_no_drift(self) -> None:
         first = plan(self.HOST, LLAMA_70B)
-        tuned = {**self.tuned(first), "Policy": first.policy}
+        tuned = {**self.tuned(first), **first.basis}
         assert plan(self.HOST, LLAMA_70B, tuned=tuned).environment == first.environment
         changed = {"context_length": 4200, "reserve": {"share": 0.12}}
         again = plan(self.HOST, LLAMA_70B, policy=changed, tuned=tuned)
@@ -771,9 +808,84 @@ class TestTolerance:
         assert found["context_length"].value == 4096
         assert "Lowered" not in found["context_length"].reason
 
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("LLAMA_ARG_CACHE_RAM", 8000),
+            ("LLAMA_ARG_THREADS", 47),
+            ("OLLAMA_CONTEXT_LENGTH", 4000),
+        ],
+    )
+    def test_what_the_user_had_set_is_not_kept(self, name: str, value: int) -> None:
+        computed = plan(self.HOST, LLAMA_8B)
+        first = plan(self.HOST, LLAMA_8B, environment={name: value})
+        assert first.environment[name] == str(value)
+        again = plan(self.HOST, LLAMA_8B, tuned={**self.tuned(first), **first.basis})
+        assert again.environment == computed.environment
+        # Where nobody had set it, it is close enough.
+        assert plan(self.HOST, LLAMA_8B, tuned=self.tuned(first)).environment[name] == str(value)
+
+    def test_a_value_that_is_kept_says_so(self) -> None:
+        found = by_key(plan(self.HOST, LLAMA_8B, tuned={"OLLAMA_CONTEXT_LENGTH": "4000"}))["context_length"]
+        assert (found.value, found.rule) == (4000, "tolerance")
+        assert found.reason == "Kept from the last run, since the 4096 that would be set now is hardly different."
+
+    @pytest.mark.parametrize(
+        "tuned",
+        [
+            {"LLAMA_ARG_CACHE_RAM": "64"},  # within 5 % of the budget, but next to nothing
+            {"LLAMA_ARG_CACHE_RAM": "8256"},  # above what the policy allows
+            {"OLLAMA_CONTEXT_LENGTH": "4200"},
+            {"LLAMA_ARG_THREADS": "50"},
+        ],
+    )
+    def test_nothing_is_kept_that_is_more_than_wanted_or_far_less(self, tuned: dict[str, str]) -> None:
+        assert plan(self.HOST, LLAMA_8B, tuned=tuned).environment == plan(self.HOST, LLAMA_8B).environment
+
+    @pytest.mark.parametrize("limit", [{"usable_cpus": 46}, {"cpu_quota": 46}])
+    def test_threads_without_a_cpu_are_not_kept(self, limit: dict[str, int]) -> None:
+        first = plan(self.HOST, LLAMA_8B)
+        again = plan(host(48, 200000, **limit), LLAMA_8B, tuned={**self.tuned(first), **first.basis})
+        assert again.environment["LLAMA_ARG_THREADS"] == "46"
+
+    @pytest.mark.parametrize("own", [[], ["MemoryHigh", "MemoryMax"]])
+    @pytest.mark.parametrize(("cores", "memory"), [(4, 15259), (16, 61036)])
+    def test_a_few_megabytes_at_the_edge_of_a_row_change_nothing(self, cores: int, memory: int, own: list[str]) -> None:
+        first = plan(host(cores, memory, unit_limits=own))
+        tuned = {**self.tuned(first), **first.basis}
+        for other in (memory - 1, memory - 500, memory, memory + 500):
+            again = plan(host(cores, other, unit_limits=own), tuned=tuned)
+            assert (again.environment, again.basis) == (first.environment, first.basis)
+            assert again.memory.budget.main == first.memory.budget.main
+            tuned = {**self.tuned(again), **again.basis}
+        below = plan(host(cores, memory - 1), tuned=tuned)
+        assert "as in the last run: memory is hardly different." in by_key(below)["parallel"].reason
+        assert below.warnings == ()
+        fresh = plan(host(cores, memory - 1))
+        assert int(fresh.environment["OLLAMA_NUM_PARALLEL"]) < int(first.environment["OLLAMA_NUM_PARALLEL"])
+        much_less = plan(host(cores, int(memory * 0.9)), tuned=tuned)
+        assert much_less.environment["OLLAMA_NUM_PARALLEL"] == fresh.environment["OLLAMA_NUM_PARALLEL"]
+
+    @pytest.mark.parametrize(
+        ("policy", "before", "now", "more"),
+        [
+            ({"reserve": {"share": 0.05, "min_mb": 512}}, 30000, 30800, 26940),
+            ({"tolerance": 0.2}, 64000, 72000, 0),
+        ],
+    )
+    def test_the_limit_never_comes_below_the_budget(
+        self, policy: dict[str, Any], before: int, now: int, more: int
+    ) -> None:
+        first = plan(host(16, before), policy=policy)
+        large = replace(LLAMA_8B, weight_bytes=more * MIB or LLAMA_8B.weight_bytes)
+        again = plan(host(16, now), large, policy=policy, tuned={**self.tuned(first), **first.basis})
+        high, most = (int(again.directives[name][:-1]) for name in ("MemoryHigh", "MemoryMax"))
+        assert again.memory.fits
+        assert again.memory.planned_mb <= high <= most <= now
+
     @pytest.mark.parametrize("junk", ["", "many", "-1", "4G"])
     def test_junk_in_the_file_is_passed_over(self, junk: str) -> None:
-        names = ("LLAMA_ARG_CACHE_RAM", "OLLAMA_NUM_PARALLEL", "LLAMA_ARG_THREADS", "MemoryHigh")
+        names = ("LLAMA_ARG_CACHE_RAM", "OLLAMA_NUM_PARALLEL", "LLAMA_ARG_THREADS", "MemoryHigh", "Memory", "Set")
         tuned = dict.fromkeys(names, junk)
         assert plan(self.HOST, LLAMA_8B, tuned=tuned).environment == plan(self.HOST, LLAMA_8B).environment
 
@@ -845,7 +957,7 @@ def test_a_run_after_another_stays_within_the_host(
     gpus: list[dict[str, Any]],
 ) -> None:
     first = plan(host(cores, before, gpus=gpus), *shapes, policy=policy, engine_version=engine)
-    tuned = {**first.environment, **first.directives, "Policy": first.policy}
+    tuned = {**first.environment, **first.directives, **first.basis}
     again = plan(host(cores, memory, gpus=gpus), *shapes, policy=policy, engine_version=engine, tuned=tuned)
     if again.directives:
         high, most = (int(again.directives[name][:-1]) for name in ("MemoryHigh", "MemoryMax"))
@@ -853,6 +965,34 @@ def test_a_run_after_another_stays_within_the_host(
         assert 2 * (memory - high) >= Policy.load(policy).reserve.of(memory) - 1
     if again.memory.fits:
         assert again.memory.planned_mb <= again.memory.budget.main
+
+
+@given(CORES, MEMORY, SHAPES, POLICY, ENGINES, EXPLICITS, CARDS)
+def test_a_second_run_changes_nothing(
+    cores: int,
+    memory: int,
+    shapes: list[ModelShape],
+    policy: dict[str, Any],
+    engine: str,
+    explicit: dict[str, Any],
+    gpus: list[dict[str, Any]],
+) -> None:
+    hardware = host(cores, memory, gpus=gpus)
+    asked: dict[str, Any] = {"policy": policy, "engine_version": engine, "environment": explicit}
+    first = plan(hardware, *shapes, **asked)
+    again = plan(hardware, *shapes, **asked, tuned={**first.environment, **first.directives, **first.basis})
+    assert (again.environment, again.directives, again.basis) == (first.environment, first.directives, first.basis)
+
+
+@given(CORES, MEMORY, SHAPES, ENGINES)
+def test_the_computed_slots_as_a_setting_change_nothing(
+    cores: int, memory: int, shapes: list[ModelShape], engine: str
+) -> None:
+    computed = plan(host(cores, memory), *shapes, engine_version=engine)
+    slots = {"OLLAMA_NUM_PARALLEL": computed.environment["OLLAMA_NUM_PARALLEL"]}
+    explicit = plan(host(cores, memory), *shapes, engine_version=engine, environment=slots)
+    if computed.memory.configuration.context == Policy.load().context_length:
+        assert explicit.environment == computed.environment
 
 
 @given(CORES, MEMORY, CORES, st.integers(0, 65536), SHAPES, POLICY, ENGINES, EXPLICITS, CARDS)

@@ -10,8 +10,8 @@ import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import (
+    TUNED_BASIS,
     TUNED_PATH,
-    TUNED_POLICY,
     foreign_unit,
     own_limits,
     parse_size,
@@ -233,7 +233,9 @@ def test_what_the_last_run_wrote(tmp_path: Path) -> None:
         "MemoryMax": "7168M",
     }
     assert read_tuned(Files(str(tmp_path / "bare"))) == {}
-    assert read_tuned(host(tmp_path, {TUNED_POLICY: "5f1c0a9b7e3d\n"}))["Policy"] == "5f1c0a9b7e3d"
+    basis = {"Policy": "5f1c0a9b7e3d", "Memory": "15259", "Set": ""}
+    text = "".join(f"{name}={value}\n" for name, value in basis.items())
+    assert read_tuned(host(tmp_path / "based", {TUNED_BASIS: text})) == basis
 
 
 def test_a_limit_that_the_tuning_wrote_is_not_the_hosts(tmp_path: Path) -> None:

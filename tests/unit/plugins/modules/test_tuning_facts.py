@@ -42,7 +42,7 @@ def test_this_host(run_module: Run) -> None:
     facts = result["ansible_facts"]["ollama_tuning"]
     assert set(facts) == {
         "profile",
-        "policy",
+        "basis",
         "environment",
         "directives",
         "model_parameters",
