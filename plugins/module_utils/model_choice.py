@@ -127,8 +127,8 @@ def _check_disk(models: Sequence[Model], host: Host) -> Iterator[str]:
     needed = _missing(models, host)
     if host.free is not None and needed > host.free:
         yield (
-            f"The models need {size_text(needed)} more of the disk than they have, and {size_text(host.free)} are "
-            "free: make room, or choose smaller ones."
+            f"The models need {size_text(needed)} more of the disk, and {size_text(host.free)} are free: make room, or "
+            "choose smaller ones."
         )
 
 
