@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import NotFound, UnexpectedAnswer, Unreachable
-from ansible_collections.llmops.ollama.plugins.module_utils.words import http_url, seconds
+from ansible_collections.llmops.ollama.plugins.module_utils.words import from_json, http_url, seconds
 
 
 class BareClient:
@@ -30,7 +30,7 @@ class BareClient:
     def tags(self) -> list[dict[str, Any]]:
         """The installed models: ``name``, ``size`` (bytes), ..."""
         models = self._ask("GET", "/api/tags").get("models")
-        return [entry for entry in models or () if isinstance(entry, dict)]
+        return [entry for entry in models if isinstance(entry, dict)] if isinstance(models, list) else []
 
     def show(self, model: str, verbose: bool = False) -> dict[str, Any]:
         """Metadata of an installed model: ``details``, ``model_info``, ``tensors``, ``parameters``.
@@ -50,7 +50,7 @@ class BareClient:
         if status == http.client.NOT_FOUND:
             raise NotFound(f"{self._url}{path} answered 404.", status=status)
         try:
-            value = json.loads(content)
+            value = from_json(content)
         except ValueError:
             value = None
         if status != http.client.OK or not isinstance(value, dict):

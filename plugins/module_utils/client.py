@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import re
 import ssl
 from collections.abc import Generator, Iterable, Mapping
@@ -22,7 +21,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     Unreachable,
     Untrusted,
 )
-from ansible_collections.llmops.ollama.plugins.module_utils.words import http_url, seconds
+from ansible_collections.llmops.ollama.plugins.module_utils.words import from_json, http_url, seconds
 
 Json = dict[str, Any]
 
@@ -124,15 +123,15 @@ class Client:
 
     def _models(self, path: str) -> list[Json]:
         value = self._object("GET", path)
-        models = value.get("models", 0)
-        if not isinstance(models, (list, type(None))):  # an empty list may come as null, but the key is always there
+        models = value.get("models", 0) or []  # an empty list may come as null, but the key is always there
+        if "models" not in value or not isinstance(models, list) or not all(map(_is_model, models)):
             raise self._not_ollama(path, "with JSON that holds no list of models")
-        return list(models or [])
+        return models
 
     def _object(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Json:
         with self._request(method, path, body) as response:
             try:
-                value = response.json()
+                value = from_json(response.content)
             except ValueError:
                 value = None
         if not isinstance(value, dict):
@@ -155,7 +154,7 @@ class Client:
 
     def _line(self, path: str, line: bytes) -> Json:
         try:
-            value = json.loads(line)
+            value = from_json(line)
         except ValueError:
             value = None
         if not isinstance(value, dict):
@@ -199,6 +198,10 @@ class Client:
         raise kind(f"{self.url}{path} answered {response.status_code}: {message}.", status=response.status_code)
 
 
+def _is_model(entry: Any) -> bool:
+    return isinstance(entry, dict) and "name" in entry
+
+
 def first_bytes(response: requests.Response, amount: int) -> bytes:
     """So many bytes of a streamed body, or all of a shorter one.
 
@@ -225,7 +228,7 @@ def error_text(response: requests.Response) -> str:
 def error_words(text: str, reason: str) -> str:
     """The ``error`` of a JSON body (Ollama's or OpenAI's), or the start of the text of any other; else ``reason``."""
     try:
-        value = json.loads(text)
+        value = from_json(text)
     except ValueError:
         value = None
     error = value.get("error") if isinstance(value, dict) else None

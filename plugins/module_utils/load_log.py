@@ -18,8 +18,11 @@ _START = re.compile(r'msg="(?:starting llama-server|starting runner)"[^\n]*--mod
 _BLOB = re.compile(r"--model \S*/blobs/(sha256-[0-9a-f]{64})")
 _UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
+# A size in a log: no more digits than any memory has bytes.
+_SIZE = r"(\d{1,15}(?:\.\d{1,15})?)"
+
 # llama.cpp, inside of llama-server and of Ollama up to 0.24: one line for each buffer.
-_BUFFER = re.compile(r"^\s*(\w+):\s+(\S+)\s+(model|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB", re.MULTILINE)
+_BUFFER = re.compile(rf"^\s*(\w+):\s+(\S+)\s+(model|KV|RS|compute|output) buffer size\s*=\s*{_SIZE} MiB", re.MULTILINE)
 _GPU = re.compile(r"[A-Za-z]+\d+")  # CUDA0, ROCm1; memory of the host is called CPU, CPU_REPACK, AMX, CUDA_Host
 _BATCH = re.compile(r"^llama_context: n_ubatch\s*= (\d+)", re.MULTILINE)
 _SLOTS = re.compile(r"^llama_context: n_seq_max\s*= (\d+)", re.MULTILINE)
@@ -32,7 +35,7 @@ _CELLS = re.compile(r"^llama_context: n_ctx_(?:seq|per_seq)\s*= (\d+)", re.MULTI
 
 # Ollama's own engine: one line for each part on each device, and the request that led to it. Where another model has to
 # make room first, it begins once more.
-_PART = re.compile(r'msg="(model weights|kv cache|compute graph)" device=(\S+) size="([\d.]+) ([KMGT]?i?B)"')
+_PART = re.compile(rf'msg="(model weights|kv cache|compute graph)" device=(\S+) size="{_SIZE} ([KMGT]?i?B)"')
 _ATTEMPT = re.compile(r'msg="loading model"')
 _REQUEST = re.compile(
     r"Operation:commit .*?Parallel:(\d+) BatchSize:(\d+) .*?KvSize:(\d+) KvCacheType:(\S*) NumThreads:(\d+) "

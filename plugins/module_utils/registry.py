@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
-import json
 import re
 import time
 from collections.abc import Mapping
@@ -35,10 +34,12 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.model_name import DEFAULT_REGISTRY, ModelName, registry_url
 from ansible_collections.llmops.ollama.plugins.module_utils.retry import Wait, with_retries
-from ansible_collections.llmops.ollama.plugins.module_utils.words import seconds
+from ansible_collections.llmops.ollama.plugins.module_utils.words import from_json, seconds
 
 DEFAULT_URL = f"https://{DEFAULT_REGISTRY}"
 MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
+# Servers count bytes in so many bits.
+_MOST = 1 << 63
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -97,7 +98,7 @@ class Manifest:
     @classmethod
     def parse(cls, body: bytes) -> Manifest:
         """Read the bytes that a registry serves. Raises ``ValueError`` if they are not a model's manifest."""
-        value = json.loads(body)
+        value = from_json(body)
         try:
             config = _layer(value["config"])
             layers = tuple(_layer(entry) for entry in value["layers"])
@@ -122,7 +123,7 @@ class Manifest:
 
 def _layer(entry: Any) -> Layer:
     digest, size = entry["digest"], entry["size"]
-    if not (isinstance(digest, str) and _DIGEST.fullmatch(digest) and isinstance(size, int) and size >= 0):
+    if not (isinstance(digest, str) and _DIGEST.fullmatch(digest) and isinstance(size, int) and 0 <= size < _MOST):
         raise ValueError(f"not a layer: {entry!r}")
     _, ours, kind = str(entry.get("mediaType", "")).rpartition("application/vnd.ollama.image.")
     return Layer(digest, size, kind if ours else "")
@@ -196,7 +197,7 @@ class Registry:
         """A small blob that holds a JSON object: a configuration, parameters. Raises as ``manifest`` does."""
         body = self._ask(source, f"blobs/{layer.digest}", {}, patient)
         try:
-            value = json.loads(body)
+            value = from_json(body)
             if not isinstance(value, dict):
                 raise ValueError("not an object")
         except ValueError as error:

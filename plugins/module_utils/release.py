@@ -31,7 +31,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.folder import exclusively
 from ansible_collections.llmops.ollama.plugins.module_utils.progress import Report, Transfer, shown
-from ansible_collections.llmops.ollama.plugins.module_utils.words import http_url, size_text
+from ansible_collections.llmops.ollama.plugins.module_utils.words import from_json, http_url, size_text
 
 # Where Ollama's own releases are.
 RELEASES_URL = "https://github.com/ollama/ollama/releases/download"
@@ -168,7 +168,7 @@ class Installation:
     def marker(self, version: str) -> dict[str, Any] | None:
         """What a complete release says about itself: ``archives``, file name → sha256; ``None`` where there is none."""
         try:
-            value: dict[str, Any] = json.loads((self.root / version / MARKER).read_text(encoding="utf-8"))
+            value: dict[str, Any] = from_json((self.root / version / MARKER).read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
         return value

@@ -1,9 +1,10 @@
 # Copyright (c) 2026, llmops.ollama contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What people write, and what Ansible's templates make of it, as values; and values for people to read."""
+"""What others write (people, Ansible's templates, servers) as values; and values for people to read."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +13,14 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import Invali
 # A socket's timeout has an upper bound; a day (s) is beyond any sensible wait for one byte.
 MAX_TIMEOUT = 86400.0
 _BOOLEANS = {"true": True, "yes": True, "false": False, "no": False}
+
+
+def from_json(text: str | bytes) -> Any:
+    """The value in a JSON text. Raises ``ValueError`` for what is none, or is nested deeper than can be read."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def boolean(value: Any, where: str) -> bool:

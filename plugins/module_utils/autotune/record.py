@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
+from ansible_collections.llmops.ollama.plugins.module_utils.words import from_json
 
 PATH = "/etc/ansible/facts.d/ollama_tuning.fact"
 SCHEMA = 1
@@ -70,7 +71,7 @@ class Record:
     def parse(cls, text: str) -> Record:
         """Read the file. Raises ``InvalidInput``."""
         try:
-            value = json.loads(text)
+            value = from_json(text)
             if value["schema"] != SCHEMA:
                 raise InvalidInput(f"{PATH} has schema {value['schema']}, and {SCHEMA} is known.", RE_TUNE)
             return cls(Fingerprint(**value["fingerprint"]), Measured(**value["measured"]), value["evidence"])

@@ -27,6 +27,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.statistics
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.subject import Subject
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, from_os_error
+from ansible_collections.llmops.ollama.plugins.module_utils.words import from_json
 
 SAVE_REMEDY = "Give the path of a file in a folder that exists and may be written."
 SCHEMA = "llmops.ollama.benchmark/1"
@@ -189,7 +190,7 @@ def save(path: str, content: Document) -> None:
 
 def _read(path: str) -> Any:
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return from_json(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise from_os_error(error, path, "Give the path of a file on the host that the module runs on.") from None
     except ValueError:

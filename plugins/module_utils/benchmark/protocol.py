@@ -13,7 +13,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.prompts im
 from ansible_collections.llmops.ollama.plugins.module_utils.benchmark.sample import Failure, Sample
 from ansible_collections.llmops.ollama.plugins.module_utils.client import error_words
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
-from ansible_collections.llmops.ollama.plugins.module_utils.words import seconds
+from ansible_collections.llmops.ollama.plugins.module_utils.words import from_json, seconds
 
 GENERATE = "/api/generate"
 CHAT = "/api/chat"
@@ -126,7 +126,7 @@ def read_answer(target: Target, pieces: Iterable[Piece], due: float, sent: float
 
     try:
         for now, line in _objects(target, pieces):
-            value = json.loads(line)
+            value = from_json(line)
             if value.get("error"):
                 return failed("error_line", error_words(line.decode(), "an error"))
             message = _READ[target.endpoint](value)
@@ -136,7 +136,7 @@ def read_answer(target: Target, pieces: Iterable[Piece], due: float, sent: float
                 tokens = message.tokens
             if message.done or last is not None:
                 last = now
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         return failed("bad_answer", f"the answer is not what {target.endpoint} promises")
     if last is None:
         return failed("broken_stream", UNFINISHED)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import stat
 from collections.abc import Collection, Iterable, Mapping
@@ -32,7 +31,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.release import (
     parse_checksums,
     stem_of,
 )
-from ansible_collections.llmops.ollama.plugins.module_utils.words import size_text
+from ansible_collections.llmops.ollama.plugins.module_utils.words import from_json, size_text
 
 
 @dataclass(frozen=True)
@@ -241,7 +240,7 @@ def pins(layout: Layout, without: Collection[str] = ()) -> Lock:
 def pin_of(manifest: Manifest, config: bytes) -> Pin:
     """What a lock says of a model, from its manifest and the content of its configuration."""
     try:
-        value = json.loads(config)
+        value = from_json(config)
         quantization = str(value.get("file_type") or "")
     except (ValueError, AttributeError):
         quantization = ""

@@ -24,11 +24,13 @@ def test_it_reads_what_the_server_says_over_one_connection(server: FakeServer) -
     server.queue = [
         Answer(200, {"models": [{"name": "m"}, "junk"]}),
         Answer(200, {"models": None}),
+        Answer(200, {"models": 5}),
+        Answer(200, {"models": True}),
         Answer(200, {"a": 1}),
     ]
     client = BareClient(server.url, 5.0)
     assert client.tags() == [{"name": "m"}]
-    assert client.tags() == []
+    assert [client.tags() for _answer in range(3)] == [[], [], []]
     assert client.show("m:1") == {"a": 1}
     assert server.log[-1] == "POST /api/show"
     assert server.bodies[-1] == {"model": "m:1"}
@@ -45,6 +47,7 @@ def test_it_reads_what_the_server_says_over_one_connection(server: FakeServer) -
         (Answer(500, {"error": "broken"}), UnexpectedAnswer),
         (Answer(200, b"<html>"), UnexpectedAnswer),
         (Answer(200, ["a"]), UnexpectedAnswer),
+        (Answer(200, b"[" * 100_000), UnexpectedAnswer),
         (None, Unreachable),
     ],
 )

@@ -19,6 +19,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
+from ansible_collections.llmops.ollama.plugins.module_utils.words import http_url
 from fake_http import Answer, FakeServer, Stream
 
 
@@ -124,6 +125,10 @@ def test_a_proxy_of_the_environment_is_not_used(
         (Answer(200, [1]), UnexpectedAnswer, "answered, but not with a JSON object."),
         (Answer(200, {"hello": 1}), UnexpectedAnswer, "answered, with JSON that holds no list of models."),
         (Answer(200, {"models": 1}), UnexpectedAnswer, "answered, with JSON that holds no list of models."),
+        (Answer(200, {"models": [1]}), UnexpectedAnswer, "answered, with JSON that holds no list of models."),
+        (Answer(200, {"models": [{}]}), UnexpectedAnswer, "answered, with JSON that holds no list of models."),
+        (Answer(200, b"[" * 100_000), UnexpectedAnswer, "answered, but not with a JSON object."),
+        (Answer(500, b"[" * 100_000), UnexpectedAnswer, "answered 500: [[["),
     ],
 )
 def test_answers_that_are_errors(
@@ -145,7 +150,7 @@ def test_an_error_line_in_a_stream_is_raised_after_what_came_before(server: Fake
     assert caught.value.details == {"reported": "pull model manifest: EOF"}
 
 
-@pytest.mark.parametrize("line", [b"<html>\n", b'"error"\n', b"1\n"])
+@pytest.mark.parametrize("line", [b"<html>\n", b'"error"\n', b"1\n", b"[" * 100_000 + b"\n"])
 def test_a_line_that_is_no_object(server: FakeServer, client: Client, line: bytes) -> None:
     server.queue.append(Stream([line]))
     with pytest.raises(UnexpectedAnswer, match="a line that is not a JSON object"):

@@ -167,7 +167,18 @@ def test_no_more_of_a_log_is_read_than_has_the_load(name: str, port: int, over: 
         assert asked == [(998, 1004), (985, 1060), (985, 1900)][: len(answers)]
 
 
-@pytest.mark.parametrize("log", ["", "Listening on 127.0.0.1:11434\n", "kv cache\n"])
+@pytest.mark.parametrize(
+    "log",
+    [
+        "",
+        "Listening on 127.0.0.1:11434\n",
+        "kv cache\n",
+        "load_tensors:          CPU model buffer size = 45..0 MiB\n",
+        f"load_tensors:          CPU model buffer size = {'9' * 400} MiB\n",
+        'msg="model weights" device=CPU size="1.2.3 MiB"\n',
+    ],
+    ids=lambda log: log[:70],
+)
 def test_a_log_without_a_load(log: str) -> None:
     assert loads(log) == []
 

@@ -104,7 +104,9 @@ def test_manifest_of_a_real_form() -> None:
     "body",
     [
         *[b"", b"<html>", b"1", b"[]", b"{}", b'{"config": 1, "layers": []}', b'{"config": {}, "layers": []}', b"\xff"],
+        b"[" * 100_000,
         *[SERVED.replace(b"sha256:1", b"sha256:/"), SERVED.replace(b"417", b'"417"'), SERVED.replace(b"417", b"-1")],
+        SERVED.replace(b"417", b"1" * 400),
     ],
 )
 def test_what_is_no_manifest(body: bytes) -> None:
@@ -163,7 +165,7 @@ def test_refusals(
     assert caught.value.details["status"] == answer.status
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"[]"])
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"[" * 100_000])
 def test_a_configuration_that_is_none(registry: FakeRegistry, asker: Registry, source: Source, body: bytes) -> None:
     registry.publish("library/gemma3:270m")
     manifest = asker.manifest(source)

@@ -6,7 +6,13 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput
-from ansible_collections.llmops.ollama.plugins.module_utils.words import http_url, number, seconds, size_text
+from ansible_collections.llmops.ollama.plugins.module_utils.words import (
+    from_json,
+    http_url,
+    number,
+    seconds,
+    size_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,3 +46,9 @@ def test_times_that_cannot_be_waited_for(value: float) -> None:
 def test_bounds_are_written_as_people_write_them() -> None:
     with pytest.raises(InvalidInput, match=r"from -1000000 to 9007199254740992\.$"):
         number("abc", (-1e6, 1 << 53), "seed")
+
+
+@pytest.mark.parametrize("text", ["", "{", b"\xff", "[" * 100_000, '{"a":' * 100_000], ids=lambda text: str(text[:6]))
+def test_what_is_no_json_is_a_value_error(text: str | bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        from_json(text)
