@@ -122,7 +122,7 @@ class Tensor(NamedTuple):
 
 @dataclass(frozen=True)
 class Header:
-    """A GGUF header. ``lengths`` has the length of every array, ``metadata`` every value but the long arrays."""
+    """A GGUF header. ``lengths`` has the length of every array, ``metadata`` all but long arrays and those of texts."""
 
     version: int
     metadata: Mapping[str, Any]

@@ -72,7 +72,7 @@ def inspect(path: str, sha256: str = "", report: Report = lambda text: None, ori
     name = origin or path
     header = read_header(path, name)
     size = Path(path).stat().st_size
-    check_size(header, size, name)
+    check_whole(header, size, name)
     digest, done = hashlib.sha256(), 0
     progress = Transfer(f"reading {name.rpartition('/')[2]}", size)
     for chunk in chunks(path):
@@ -93,8 +93,10 @@ def chunks(path: str) -> Iterator[bytes]:
         raise from_os_error(error, path, _REMEDY) from error
 
 
-def check_size(header: Header, size: int, name: str) -> None:
-    """Raise ``InvalidInput`` where a file of ``size`` bytes lacks some that its header promises."""
+def check_whole(header: Header, size: int, name: str) -> None:
+    """Raise ``InvalidInput`` for a file without weights, and where one of ``size`` bytes lacks some of them."""
+    if not header.parameters:
+        raise InvalidInput(f"{name} has no weights, at most a vocabulary.", "Give the file of a language model.")
     missing = header.file_bytes - size
     if missing > 0:
         raise InvalidInput(

@@ -35,8 +35,11 @@ MAX_TEXT = 4 * 1024 * 1024  # a chat template
 MAX_NAME = 1 << 16
 MAX_ITEMS = 1 << 23
 MAX_DIMENSIONS = 8
-# Arrays up to this length are kept (head counts, window patterns); longer ones are tables of a tokenizer.
+# Arrays of numbers up to this length are kept (head counts, window patterns); longer ones are tables of a tokenizer.
 KEPT_ITEMS = 1024
+# What is kept in all: bytes of texts, and so many of each number in an array. In memory it is several times as much.
+MAX_KEPT = 16 * 1024 * 1024
+NUMBER_BYTES = 8
 
 # Metadata types by number: format of struct.
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -76,6 +79,7 @@ class _Reader:
         self._read = read
         self._start = 0  # offset in the source of the first byte held
         self._next_read = FIRST_READ
+        self._kept = 0
         self.data = b""
         self.at = 0  # index in data of the next byte
 
@@ -125,8 +129,15 @@ class _Reader:
             raise self.error(f"it claims {value} {what}, more than the {limit} that are believed")
         return value
 
+    def keep(self, length: int) -> None:
+        """Count what the header will hold on to."""
+        self._kept += length
+        if self._kept > MAX_KEPT:
+            raise self.error(f"its texts and lists take more than {MAX_KEPT >> 20} MiB")
+
     def text(self, limit: int) -> str:
         length = self.count("bytes of text", limit)
+        self.keep(length)
         self.need(length)
         value = self.data[self.at : self.at + length].decode("utf-8", "replace")
         self.at += length
@@ -209,19 +220,18 @@ def _value(reader: _Reader, kind: int) -> Any:
 
 
 def _array(reader: _Reader) -> tuple[int, tuple[Any, ...] | None]:
-    """Length of an array and, where it is short, its items."""
+    """Length of an array and, where it is short and of numbers, its items."""
     kind = int(reader.scalar("I"))
     length = reader.count("items of an array", MAX_ITEMS)
     if kind == _STRING:
-        if length > KEPT_ITEMS:
-            reader.skip_texts(length)
-            return length, None
-        return length, tuple(reader.text(MAX_TEXT) for _item in range(length))
+        reader.skip_texts(length)
+        return length, None
     if kind not in _SCALARS:
         raise reader.error(f"it has an array of type {kind}, which no model uses")
     if length > KEPT_ITEMS:
         reader.skip(length * struct.calcsize("<" + _SCALARS[kind]))
         return length, None
+    reader.keep(NUMBER_BYTES * length)
     return length, reader.scalars(_SCALARS[kind], length)
 
 

@@ -15,7 +15,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.download import Down
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import from_os_error
 from ansible_collections.llmops.ollama.plugins.module_utils.gguf_file import (
     GgufFile,
-    check_size,
+    check_whole,
     chunks,
     fingerprint,
     inspect,
@@ -38,7 +38,9 @@ def look_at(definition: Definition, record: Record | None, timeout: float, repor
         return GgufFile(origin, sha256, 0, record.file)
     if definition.is_download:
         header, size = header_at(origin, timeout)
-        return GgufFile(origin, sha256, size or header.file_bytes, "", header)
+        size = size or header.file_bytes
+        check_whole(header, size, origin)
+        return GgufFile(origin, sha256, size, "", header)
     mark = "" if sha256 else fingerprint(origin)
     if mark and record and record.file and mark.startswith(record.file):
         return GgufFile(origin, record.base, 0, mark)
@@ -93,7 +95,7 @@ class Uploader:
             self._board.resume("downloading")
             self._downloader.save(file.origin, path, file.sha256, moved=lambda done, total: self._board.moved(done))
             if file.header:
-                check_size(file.header, path.stat().st_size, file.origin)
+                check_whole(file.header, path.stat().st_size, file.origin)
             yield str(path)
             path.unlink()
 

@@ -190,13 +190,13 @@ class Lookup:
 def _of_file(definition: Definition) -> Model:
     """What a GGUF file on this host is. Raises ``InvalidInput`` that names it."""
     # Imported here since few models come from files, and importing is most of what the tuner takes.
-    from ansible_collections.llmops.ollama.plugins.module_utils.gguf_file import check_size  # noqa: PLC0415
+    from ansible_collections.llmops.ollama.plugins.module_utils.gguf_file import check_whole  # noqa: PLC0415
     from ansible_collections.llmops.ollama.plugins.module_utils.gguf_reader import read_header  # noqa: PLC0415
 
     path = os.path.realpath(definition.gguf)
     header = read_header(definition.gguf)
     size = os.stat(path).st_size  # noqa: PTH116
-    check_size(header, size, definition.gguf)
+    check_whole(header, size, definition.gguf)
     try:
         shape = from_header(header)
     except InvalidInput as error:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import UnexpectedAnswer
+from ansible_collections.llmops.ollama.plugins.module_utils.gguf_file import check_whole
 from ansible_collections.llmops.ollama.plugins.module_utils.gguf_reader import read_header
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition
 from ansible_collections.llmops.ollama.plugins.module_utils.model_facts import Model, with_parameters
@@ -53,5 +54,6 @@ class Elsewhere:
     def file(self, definition: Definition) -> Model:
         """The GGUF file at an address. Raises ``OllamaError``."""
         header, size = header_at(definition.gguf, self._registry.timeout)
+        check_whole(header, size or header.file_bytes, definition.gguf)
         blob = f"sha256-{definition.sha256}"
         return Model(str(definition.name), from_header(header), blob=blob, source="address", size=size)

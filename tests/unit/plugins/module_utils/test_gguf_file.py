@@ -30,6 +30,8 @@ HEAD = gguf_bytes.header(
 HEAD += b"\0" * (-len(HEAD) % 32)
 CONTENT = HEAD + b"w" * 1_280_000
 
+NO_WEIGHTS = "has no weights, at most a vocabulary."
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -60,6 +62,12 @@ def test_a_whole_file(path: Path) -> None:
             InvalidInput,
             f"it has {len(CONTENT) - 7} bytes, and 7 more belong to it. Fetch the file again.",
         ),
+        (
+            gguf_bytes.header({"general.architecture": "llama"}),
+            InvalidInput,
+            f"{NO_WEIGHTS} Give the file of a language",
+        ),
+        (gguf_bytes.header({"general.architecture": "llama"}, [("t", (0, 64), 1)]), InvalidInput, NO_WEIGHTS),
         (CONTENT + b"\0", ChecksumMismatch, f"but {sha256(CONTENT)} is declared."),
         (CONTENT[:-1] + b"x", ChecksumMismatch, "or correct sha256 in the model's definition"),
     ],

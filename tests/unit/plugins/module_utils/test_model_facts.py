@@ -20,6 +20,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.model_recipe import 
 from ansible_collections.llmops.ollama.plugins.module_utils.registry import Registry
 from ansible_collections.llmops.ollama.plugins.module_utils.registry_facts import Elsewhere
 from fake_http import Answer, FakeOllama, FakeRegistry
+from fake_mirror import FakeMirror
 
 SHOW: dict[str, Any] = json.loads((Path(__file__).parents[2] / "fixtures/models/gemma3-270m-show.json").read_text())
 
@@ -263,6 +264,23 @@ def test_a_file_at_the_registry_that_is_no_model_is_left_out(
     (models, (warning,)) = look(registry, "m:1")
     assert models == ()
     assert warning.startswith("The memory of m:1 is not planned for: m:1 at http://127.0.0.1:")
+    assert words in warning
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (gguf_bytes.header({"general.architecture": "llama"}), "has no weights, at most a vocabulary."),
+        (FILE[:-1], "more belong to it"),
+    ],
+)
+def test_a_file_elsewhere_that_is_no_whole_model_is_left_out(
+    registry: FakeRegistry, fake_mirror: FakeMirror, content: bytes, words: str
+) -> None:
+    fake_mirror.files["/m.gguf"] = content
+    (models, (warning,)) = look(registry, {"name": "m", "gguf": f"{fake_mirror.url}/m.gguf", "sha256": "0" * 64})
+    assert models == ()
+    assert warning.startswith(f"The memory of m:latest is not planned for: {fake_mirror.url}/m.gguf ")
     assert words in warning
 
 

@@ -648,6 +648,25 @@ def test_a_model_of_a_file_elsewhere(model: Fleet, ollama: FakeOllama, fake_mirr
     assert fake_mirror.log == []
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (gguf_bytes.header({"general.architecture": "llama"}), "has no weights, at most a vocabulary."),
+        (GGUF[:-1], "1 more belong to it"),
+    ],
+)
+def test_a_file_elsewhere_that_is_no_whole_model_is_not_downloaded(
+    model: Fleet, ollama: FakeOllama, fake_mirror: FakeMirror, content: bytes, words: str
+) -> None:
+    path = "/files/theirs.gguf"
+    fake_mirror.files[path] = content
+    result = model([{"name": "theirs", "gguf": fake_mirror.url + path, "sha256": sha256(content)}])
+    assert f"{fake_mirror.url}{path} " in result["msg"]
+    assert words in result["msg"]
+    assert fake_mirror.asked(path) == ["bytes=0-262143"]
+    assert ollama.log == ["GET /api/tags"]
+
+
 def test_the_next_run_takes_up_a_download_that_broke(model: Fleet, fake_mirror: FakeMirror, tmp_path: Path) -> None:
     path = "/files/theirs.gguf"
     fake_mirror.files[path] = GGUF
