@@ -61,8 +61,8 @@ def root_limit(files: Files) -> int | None:
     """The memory limit of the group that the service manager has all others in: a container's own. Bytes."""
     for place in ancestors(files, "1", "memory", below="")[:1]:
         for name in ("memory.max", "memory.limit_in_bytes"):
-            limit = files.integer(f"{place}/{name}")
-            if limit is not None:
+            limit = _limit(files.read(f"{place}/{name}"))
+            if limit:
                 return limit
     return None
 
@@ -122,8 +122,8 @@ def _mounts(files: Files, controller: str | None) -> list[tuple[str, str]]:
     for line in files.read("/proc/self/mountinfo").splitlines():
         mount, _, filesystem = line.partition(" - ")
         kind, _, options = filesystem.partition(" ")
-        if (kind == "cgroup" and controller in options.split()[-1].split(",")) if controller else kind == "cgroup2":
-            fields = mount.split()
+        fields, controllers = mount.split(), options.rpartition(" ")[2].split(",")
+        if len(fields) > 4 and (kind == "cgroup" and controller in controllers if controller else kind == "cgroup2"):
             mounts.append((fields[3], fields[4]))
     return mounts
 
@@ -140,16 +140,22 @@ def _quota(files: Files, place: str) -> Iterator[float]:
         files.read(f"{place}/cpu.cfs_period_us"),
     ]
     numbers = [to_int(field) for field in fields]
-    if len(numbers) == 2 and numbers[0] and numbers[1] and numbers[0] > 0:
+    if len(numbers) == 2 and numbers[0] and numbers[1] and min(numbers[0], numbers[1]) > 0:
         yield numbers[0] / numbers[1]
+
+
+def _limit(text: str) -> int | None:
+    """A memory limit in bytes; None for ``max``, and for what no group in which something runs can have."""
+    limit = to_int(text)
+    return limit if limit and limit > 0 else None
 
 
 def _memory(files: Files, place: str) -> Iterator[tuple[int, int, int]]:
     """The group's memory limits and what is left of each, in bytes: without, and with the files' pages in use."""
     stat = dict(line.split(" ", 1) for line in files.read(f"{place}/memory.stat").splitlines() if " " in line)
-    limits = [files.integer(f"{place}/{name}") for name in ("memory.max", "memory.high", "memory.limit_in_bytes")]
+    limits = [_limit(files.read(f"{place}/{name}")) for name in ("memory.max", "memory.high", "memory.limit_in_bytes")]
     # Version 1 tells about the groups above the mount, which a container cannot see itself.
-    limits.append(to_int(stat.get("hierarchical_memory_limit", "")))
+    limits.append(_limit(stat.get("hierarchical_memory_limit", "")))
     used = files.integer(f"{place}/memory.current") or files.integer(f"{place}/memory.usage_in_bytes") or 0
     inactive, active = (
         to_int(stat.get(f"total_{name}", stat.get(name, ""))) or 0 for name in ("inactive_file", "active_file")

@@ -36,10 +36,13 @@ class Topology(NamedTuple):
         return len({self.core[cpu] for cpu in cpus})
 
 
-def read_topology(files: Files) -> Topology:
-    """Read the topology from sysfs, which tells nothing in some containers."""
+def read_topology(files: Files, allowed: frozenset[int]) -> Topology:
+    """Read the topology from sysfs, which tells nothing in some containers.
+
+    The CPUs that a process is ``allowed`` stand in where nothing else says which there are.
+    """
     info = _cpuinfo(files)
-    online = cpu_list(files.read(f"{CPU}/online")) or cpu_list(info.get("processors", "")) or frozenset({0})
+    online = cpu_list(files.read(f"{CPU}/online")) or cpu_list(info["processors"]) or allowed or frozenset({0})
     core: dict[int, str] = {}
     sockets = set()
     siblings_known = True

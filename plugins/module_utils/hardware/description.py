@@ -107,6 +107,10 @@ class Gpu(NamedTuple):
         by_default = self.vendor == "nvidia" or self.target in INTEGRATED_TARGETS
         return by_default if self.enabled is None else self.enabled
 
+    def within_range(self) -> Gpu:
+        """As ``Hardware.within_ranges``."""
+        return self._replace(memory_mb=_closest(self.memory_mb, _gpu_range(self.integrated)))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for Ansible."""
         return {name: value for name, value in self._asdict().items() if name in GPU_KEYS}
@@ -174,6 +178,14 @@ class Hardware(NamedTuple):
     def smt(self) -> bool:
         return self.cpu_cores > self.physical_cores
 
+    def within_ranges(self) -> Hardware:
+        """The same with the closest numbers that ``describe`` accepts.
+
+        A host may have less than a user can mean, or show more than there is: a network's file system of 8 EiB.
+        """
+        numbers = {key: _closest(getattr(self, key), allowed) for key, allowed in RANGES.items()}
+        return self._replace(gpus=tuple(gpu.within_range() for gpu in self.gpus[:MAX_GPUS]), **numbers)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for Ansible."""
         lists = {
@@ -211,6 +223,10 @@ class Hardware(NamedTuple):
         return cls(**given)
 
 
+def _closest(value: Any, allowed: tuple[float, float]) -> Any:
+    return None if value is None else min(max(value, allowed[0]), allowed[1])
+
+
 def _value(key: str, value: Any) -> Any:
     if key == "gpus":
         return _gpus(value)
@@ -241,6 +257,11 @@ def _gpus(value: Any) -> tuple[Gpu, ...]:
     return tuple(_gpu(index, entry) for index, entry in enumerate(value))
 
 
+def _gpu_range(integrated: bool) -> tuple[int, int]:
+    """Of main memory an integrated one may have next to nothing set apart; a card's smaller number is gigabytes."""
+    return 1 if integrated else MIN_MEMORY_MB, MAX_MEMORY_MB
+
+
 def _gpu(index: int, entry: Any) -> Gpu:
     where = f"hardware: gpus[{index}]"
     if not isinstance(entry, Mapping) or not set(entry) <= set(GPU_KEYS):
@@ -254,12 +275,10 @@ def _gpu(index: int, entry: Any) -> Gpu:
         )
     memory, given = entry.get("memory_mb"), entry.get("integrated")
     integrated = False if given is None else boolean(given, f"{where}: integrated")
-    # Of main memory an integrated one may have next to nothing set apart; a card's smaller number is gigabytes.
-    allowed = (1 if integrated else MIN_MEMORY_MB, MAX_MEMORY_MB)
     return Gpu(
         vendor=entry["vendor"],
         name=str(entry.get("name", "")),
-        memory_mb=None if memory is None else int(number(memory, allowed, f"{where}: memory_mb")),
+        memory_mb=None if memory is None else int(number(memory, _gpu_range(integrated), f"{where}: memory_mb")),
         integrated=integrated,
         target=str(entry.get("target") or ""),
     )

@@ -7,7 +7,6 @@ AMD's ``rocm-smi`` is only asked for what sysfs does not say: it is a Python pro
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.virtualizat
     is_container,
     read_virtualization,
 )
+from ansible_collections.llmops.ollama.plugins.module_utils.words import from_json
 
 # Runs a command and returns its output, or None when it is missing or fails. Raises ``TimeoutExpired`` when it hangs.
 Run = Callable[[Sequence[str]], Optional[str]]
@@ -34,6 +34,8 @@ WSL_TOOLS = "/usr/lib/wsl/lib"
 WSL_NODE = "/dev/dxg"
 # What the tool says of memory that is none of the GPU's own.
 NO_MEMORY = ("[N/A]", "[Not Supported]")
+# And of a GPU that nothing runs on until it is reset.
+BROKEN = ("[GPU requires reset]", "[GPU is lost]", "[Unknown Error]")
 ROCM_QUERY = ("rocm-smi", "--showmeminfo", "vram", "--json")
 ROCM_TOTAL = "VRAM Total Memory (B)"
 
@@ -125,7 +127,7 @@ def _nvidia(files: Files, memory_mb: int, run: Run) -> list[Gpu]:
         if row[1] in NO_MEMORY
         else Gpu("nvidia", row[0], to_int(row[1]))
         for row in rows
-        if "Enabled" not in row[2:]
+        if "Enabled" not in row[2:] and row[1] not in BROKEN
     ]
     return [instance] if instance else whole
 
@@ -211,6 +213,6 @@ def _is_here(files: Files, device: str) -> bool:
 def _rocm_memory(run: Run, index: int) -> int | None:
     """Bytes of one AMD GPU's own memory; the tool counts them as ``card0``, ``card1``, ..."""
     try:
-        return to_int(json.loads(run(ROCM_QUERY) or "{}")[f"card{index}"][ROCM_TOTAL])
+        return to_int(str(from_json(run(ROCM_QUERY) or "{}")[f"card{index}"][ROCM_TOTAL]))
     except (ValueError, KeyError, TypeError):  # not there, or of another form
         return None

@@ -87,7 +87,7 @@ def _node_reserved(files: Files, node: int) -> int:
 def _sizes(text: str) -> dict[str, int]:
     """Name to bytes of lines as in /proc/meminfo."""
     pairs = (line.partition(":") for line in text.splitlines())
-    return {name: 1024 * (to_int(value.replace("kB", "").strip()) or 0) for name, _, value in pairs}
+    return {name: 1024 * max(0, to_int(value.replace("kB", "").strip()) or 0) for name, _, value in pairs}
 
 
 def held(files: Files, pids: Iterable[str]) -> int:

@@ -51,11 +51,11 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
             "The size of memory cannot be read.", f"Check that {files.path('/proc/meminfo')} is readable."
         )
     own = own_limits(files, min(memory.total, root_limit(files) or memory.total))
-    topology = read_topology(files)
+    allowed = allowed_cpus(files, pid)
+    topology = read_topology(files, allowed)
     online = topology.online
     below = "/".join(slices(own.slice)) if to_come else None
     virtualization = read_virtualization(files)
-    allowed = allowed_cpus(files, pid)
     # lxcfs may count the CPUs that it shows to a container from 0, where all limits have the kernel's numbers.
     renumbered = is_container(virtualization) and len(allowed & online) < min(len(allowed), len(online))
     usable = _usable_cpus(files, allowed, allowed if renumbered else online, own, below)
@@ -75,7 +75,7 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
     available = min(memory.available, memory.total if limits.memory_free is None else limits.memory_free)
     most = min(memory.available, memory.total if limits.memory_most is None else limits.memory_most)
     disk, disk_free = _disk(files, models_path)
-    return Hardware(
+    found = Hardware(
         cpu_cores=cpu_cores,
         physical_cores=physical,
         performance_cores=performance,
@@ -100,6 +100,7 @@ def probe(root: str = "/", models_path: str | None = None, run: Run = run_comman
         cpu_features=topology.features,
         virtualization=virtualization,
     )
+    return found.within_ranges()
 
 
 def _usable_cpus(

@@ -43,6 +43,7 @@ ROOT_SLICE = "-.slice"
 MANAGED = "# Managed by llmops.ollama"
 # Settings of systemd.resource-control(5), and those that say how much a process may have.
 _RESOURCES = re.compile(r"CPU|NUMA|Memory|IO|Tasks|Allowed|Startup|Slice$|Nice$|Limit")
+_SLICE = re.compile(r"[A-Za-z0-9:_.\\%-]+\.slice")
 _VARIABLE = re.compile(r"(?:^|\s)[\"']?([A-Za-z_]\w*)=")
 LISTS = ("AllowedCPUs", "CPUAffinity", "AllowedMemoryNodes", "NUMAMask")
 BIND = "bind"
@@ -117,7 +118,7 @@ def _limits(files: Files, memory: int, unit: str) -> OwnLimits:
                     sizes[name] = size
             elif name == "CPUQuota":
                 quota = parse_quota(value) or (quota if value else None)
-            elif name == "Slice" and (not value or value.endswith(".slice")):
+            elif name == "Slice" and (not value or _SLICE.fullmatch(value)):
                 place = value
             elif name == "NUMAPolicy" and value in NUMA_POLICIES:
                 policy = value

@@ -27,19 +27,26 @@ MACHINE_MARKS = (
 )
 
 
+# In the release of the kernel that Windows runs Linux on.
+WSL_MARKS = ("microsoft", "wsl")
+
+
 def is_container(virtualization: str) -> bool:
     """Whether what is seen shares one kernel with others, and all of it one set of limits."""
-    return virtualization not in ("none", "vm-other", *(name for _, name in MACHINE_MARKS))
+    return virtualization not in ("none", "wsl", "vm-other", *(name for _, name in MACHINE_MARKS))
 
 
 def read_virtualization(files: Files) -> str:
-    """For example ``none``, ``podman``, ``lxc``, ``kvm``, ``amazon``; ``vm-other`` for an unknown hypervisor."""
+    """For example ``none``, ``podman``, ``lxc``, ``kvm``, ``wsl``; ``vm-other`` for an unknown hypervisor."""
     named = files.read("/run/systemd/container")
     if named:
         return named
     for path, name in CONTAINER_MARKS:
         if files.exists(path):
             return name
+    release = files.read("/proc/sys/kernel/osrelease").lower()
+    if any(mark in release for mark in WSL_MARKS):
+        return "wsl"
     processor = files.read("/proc/cpuinfo")
     if "flags" in processor and " hypervisor" not in processor:
         # x86 tells by itself; the firmware of a cloud's bare-metal machine carries the cloud's name too.

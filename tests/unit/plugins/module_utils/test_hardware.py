@@ -83,6 +83,45 @@ def test_probe_reads_the_host(path: Path, tmp_path: Path) -> None:
     )
 
 
+# What makes numbers of a host that no user would write.
+ODD = {
+    "a little of a CPU": {"/etc/systemd/system/ollama.service.d/10-site.conf": "[Service]\nCPUQuota=0.5%\n"},
+    "hardly any memory": {"/proc/meminfo": "MemTotal: 131072 kB\nMemAvailable: 65536 kB\nSwapTotal: 0 kB"},
+    "all of it set aside": {"/proc/meminfo": "MemTotal: 8388608 kB\nHugetlb: 9000000 kB\nSwapTotal: 0 kB"},
+    "endless swap": {"/proc/meminfo": "MemTotal: 8388608 kB\nSwapTotal: 18446744073709551612 kB"},
+    "nothing below 0": {"/proc/meminfo": "MemTotal: 8388608 kB\nMemFree: -1 kB\nSwapTotal: -1 kB"},
+    "negative limits": {"/sys/fs/cgroup/memory.max": "-1", "/sys/fs/cgroup/cpu.max": "100000 -1"},
+    "a small AMD card": {
+        "/dev/kfd": "",
+        "/dev/dri/renderD128": "",
+        "/sys/class/drm/card0/device/vendor": "0x1002",
+        "/sys/class/drm/card0/device/mem_info_vram_total": str(64 << 20),
+    },
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("path", HOSTS, ids=lambda path: path.stem)
+def test_what_is_found_can_be_given_back(path: Path, odd: dict[str, str], tmp_path: Path) -> None:
+    host = yaml.safe_load(path.read_text(encoding="utf-8"))
+    run = build(tmp_path, {**host, "files": {**host["files"], **odd}})
+    hardware = probe(str(tmp_path), run=lambda command: run(command) if command[0] == "nvidia-smi" else None)
+    assert Hardware.describe(hardware.to_dict()) == hardware
+
+
+def test_a_file_system_without_end_can_be_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1 << 63, 0, 1 << 63))
+    hardware = probe(models_path="/")
+    assert hardware.disk_mb == hardware.disk_free_mb == 1 << 36
+    assert Hardware.describe(hardware.to_dict()) == hardware
+
+
+def test_more_cpus_than_a_user_may_mean_can_be_given_back(tmp_path: Path) -> None:
+    hardware = probed(tmp_path, {"/sys/devices/system/cpu/online": "0-5000", "/proc/1/status": ""})
+    assert hardware.cpu_cores == hardware.usable_cpus == 4096
+    assert Hardware.describe(hardware.to_dict()) == hardware
+
+
 def test_there_are_enough_hosts() -> None:
     assert len(HOSTS) >= 16
 
@@ -133,12 +172,51 @@ NAMESPACE = {
 
 @pytest.mark.parametrize(
     ("cpu_max", "cpus"),
-    [("150000 100000", 1.5), ("max 100000", None), ("50000 100000", 0.5), ("", None), ("garbage", None), ("0 0", None)],
+    [
+        ("150000 100000", 1.5),
+        ("max 100000", None),
+        ("50000 100000", 0.5),
+        ("", None),
+        ("garbage", None),
+        ("0 0", None),
+        ("9 -1", None),
+    ],
 )
 def test_quota(cpu_max: str, cpus: float | None, tmp_path: Path) -> None:
     for path, text in {**NAMESPACE, "/sys/fs/cgroup/cpu.max": cpu_max}.items():
         write(tmp_path, path, text)
     assert read_limits(Files(str(tmp_path)), "self").cpus == cpus
+
+
+@pytest.mark.parametrize("limit", ["-1", "0", "max", "-9223372036854775808"])
+def test_what_cannot_be_a_limit_of_memory_is_none(limit: str, tmp_path: Path) -> None:
+    groups = ("/sys/fs/cgroup", "/sys/fs/cgroup/system.slice")
+    names = ("memory.max", "memory.high", "memory.limit_in_bytes")
+    limits = {f"{group}/{name}": limit for group in groups for name in names}
+    share = {SITE: "[Service]\nMemoryMax=50%\n"}
+    hardware = probed(tmp_path, limits, {"/sys/fs/cgroup/memory.stat": f"hierarchical_memory_limit {limit}"})
+    assert (hardware.memory_limit_mb, hardware.memory_room_mb) == (None, hardware.memory_available_mb)
+    assert probed(tmp_path, share).memory_limit_mb == 32768
+
+
+@pytest.mark.parametrize(
+    ("group", "line"),
+    [
+        ("0::/", " - cgroup2 cgroup rw"),
+        ("0::/", "9 8 0:1 / - cgroup2 cgroup rw"),
+        ("1:cpu:/", "9 8 0:1 / /sys/fs/cgroup/cpu ro - cgroup"),
+        ("1:cpu:/", "9 8 0:1 / /sys/fs/cgroup/cpu ro - cgroup "),
+        ("1:cpu:/", " - cgroup cgroup rw,cpu"),
+    ],
+)
+def test_damaged_mounts_are_passed_over(group: str, line: str, tmp_path: Path) -> None:
+    write(tmp_path, "/proc/self/cgroup", group)
+    write(tmp_path, "/sys/fs/cgroup/cpu/cpu.max", "200000 100000")
+    write(tmp_path, "/proc/self/mountinfo", f"x\n{line}\nx")
+    assert read_limits(Files(str(tmp_path)), "self").cpus is None
+    kind = "cgroup2 cgroup rw" if group == "0::/" else "cgroup cgroup rw,cpu"
+    write(tmp_path, "/proc/self/mountinfo", f"{line}\n9 8 0:1 / /sys/fs/cgroup/cpu ro - {kind}")
+    assert read_limits(Files(str(tmp_path)), "self").cpus == 2.0
 
 
 @pytest.mark.parametrize(
@@ -292,6 +370,22 @@ def probed(root: Path, *changes: dict[str, str]) -> Hardware:
 def test_available_memory_where_the_kernels_estimate_is_missing(lines: str, available_mb: int, tmp_path: Path) -> None:
     hardware = probed(tmp_path, {"/proc/meminfo": f"MemTotal: 16777216 kB\n{lines}"})
     assert (hardware.memory_mb, hardware.memory_available_mb) == (16384, available_mb)
+
+
+@pytest.mark.parametrize("cpuinfo", ["", "vendor_id : IBM/S390\nprocessor 0: version = FF\nprocessor 1: version = FF"])
+def test_cpus_that_only_an_affinity_tells_of(cpuinfo: str, tmp_path: Path) -> None:
+    for path, text in {**PLAIN, "/proc/1/status": "Cpus_allowed_list: 0-3", "/proc/cpuinfo": cpuinfo}.items():
+        if not path.startswith("/sys/devices"):
+            write(tmp_path, path, text)
+    hardware = probe(str(tmp_path))
+    assert (hardware.cpu_cores, hardware.usable_cpus, hardware.usable_cores) == (4, 4, 4)
+
+
+@pytest.mark.parametrize("name", ["a**b.slice", "**.slice", "../..", "a/b.slice"])
+def test_what_is_no_slice_changes_nothing(name: str, tmp_path: Path) -> None:
+    """As for systemd."""
+    site = {SITE: f"[Service]\nSlice=llm.slice\nSlice={name}\n", "/etc/systemd/system/llm.slice": "CPUQuota=200%"}
+    assert probed(tmp_path, site).cpu_quota == 2.0
 
 
 @pytest.mark.parametrize(
@@ -465,11 +559,21 @@ def test_a_card_in_wsl(tmp_path: Path) -> None:
     assert gpu.read_gpus(Files(str(tmp_path)), 16000, lambda command: None) == ()
 
 
+RELEASE = "/proc/sys/kernel/osrelease"
+
+
 @pytest.mark.parametrize("memory", ["[N/A]", "[Not Supported]"])
 def test_an_nvidia_gpu_without_memory_of_its_own(memory: str, tmp_path: Path) -> None:
     write(tmp_path, "/dev/nvidia0", "")
     (found,) = gpu.read_gpus(Files(str(tmp_path)), 122570, lambda command: f"NVIDIA GB10, {memory}, [N/A]\n")
     assert found == Gpu("nvidia", "NVIDIA GB10", 122570, integrated=True)
+
+
+@pytest.mark.parametrize("said", ["[GPU requires reset]", "[GPU is lost]", "[Unknown Error]"])
+def test_an_nvidia_gpu_that_does_not_work_is_none(said: str, tmp_path: Path) -> None:
+    write(tmp_path, "/dev/nvidia0", "")
+    table = f"NVIDIA A100, {said}, {said}\nNVIDIA L4, 23034, [N/A]\n{said}, {said}, {said}\n"
+    assert gpu.read_gpus(Files(str(tmp_path)), 16000, lambda command: table) == (Gpu("nvidia", "NVIDIA L4", 23034),)
 
 
 @pytest.mark.parametrize(
@@ -483,6 +587,10 @@ def test_an_nvidia_gpu_without_memory_of_its_own(memory: str, tmp_path: Path) ->
         ({"/proc/cpuinfo": "flags : fpu hypervisor", "/sys/class/dmi/id/sys_vendor": "Nobody"}, "vm-other"),
         ({"/proc/cpuinfo": "Features : fp", "/sys/class/dmi/id/product_name": "KVM"}, "kvm"),
         ({"/run/systemd/container": "podman\n", "/.dockerenv": ""}, "podman"),
+        ({"/proc/cpuinfo": "flags : fpu hypervisor", RELEASE: "5.15.90.1-microsoft-standard-WSL2"}, "wsl"),
+        ({"/proc/cpuinfo": "flags : fpu", RELEASE: "4.4.0-19041-Microsoft"}, "wsl"),
+        ({"/.dockerenv": "", RELEASE: "6.6.87.2-microsoft-standard-WSL2"}, "docker"),
+        ({"/proc/cpuinfo": "flags : fpu hypervisor", RELEASE: "6.8.0-1021-azure"}, "vm-other"),
         ({}, "none"),
     ],
 )
@@ -583,6 +691,10 @@ def test_which_integrated_gpus_a_server_uses(environment: dict[str, str], versio
         ('{"card0": {"VRAM Total Memory (B)": "1"}}', None),
         ('{"card1": {"VRAM Total Memory (B)": "N/A"}}', None),
         ('{"card1": []}', None),
+        ('{"card1": {"VRAM Total Memory (B)": 17163091968}}', 16368),
+        ('{"card1": {"VRAM Total Memory (B)": 1e999}}', None),
+        ('{"card1": {"VRAM Total Memory (B)": null}}', None),
+        ("[" * 100_000, None),
         ("[]", None),
         ("WARNING: No AMD GPUs specified", None),
         (None, None),

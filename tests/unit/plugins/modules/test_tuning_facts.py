@@ -69,12 +69,12 @@ def test_cores_are_counted_by_psutil_where_sysfs_does_not_tell(
         cores: int = run_module("tuning_facts")["ansible_facts"]["ollama_tuning"]["hardware"]["physical_cores"]
         return cores
 
-    real = read_topology(Files())
+    real = read_topology(Files(), frozenset())
     cpus = {number: str(number) for number in range(4)}
     hidden = real._replace(core=cpus, performance=frozenset(cpus), siblings_known=False)
     monkeypatch.setattr(psutil, "cpu_count", lambda logical: 2)
     assert physical_cores() == (real.cores(real.online) if real.siblings_known else 2)
-    monkeypatch.setattr(probe, "read_topology", lambda files: hidden)
+    monkeypatch.setattr(probe, "read_topology", lambda files, allowed: hidden)
     assert physical_cores() == 2
     monkeypatch.setattr(psutil, "cpu_count", lambda logical: None)
     assert physical_cores() == 4
