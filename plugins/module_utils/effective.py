@@ -11,7 +11,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -30,6 +30,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.systemd import (
     FILE_PROPERTIES,
     Systemd,
     Unit,
+    all_files,
     byte_limit,
     unit_files,
 )
@@ -106,7 +107,7 @@ class Proof:
         unit = self._host.unit(self._service)
         names = [*UNIT_PROPERTIES, *self._wanted.directives]
         properties = self._host.systemd.properties(self._service, names)
-        wrong, remarks = self._directives(properties)
+        unlike, wrong, remarks = self._directives(properties)
         if unit.need_daemon_reload:
             wrong.append("its files were changed without telling systemd (NeedDaemonReload)")
         files = unit_files(properties, self._service)
@@ -116,10 +117,10 @@ class Proof:
         )
         if program:
             wrong.append(program)
-        if wrong:
+        if unlike or wrong:
             raise Unhealthy(
-                f"{self._service} does not run as it is configured: {'; '.join(wrong)}.",
-                f"Apply the settings and restart it ({self._restart}).",
+                f"{self._service} does not run as it is configured: {'; '.join([*unlike.values(), *wrong])}.",
+                f"Restart it ({self._restart})." if wrong else how_to_apply(unit, properties, unlike),
             )
         found = f"process {unit.main_pid} is younger than the unit's {len(files)} files"
         if self._wanted.directives:
@@ -165,8 +166,12 @@ class Proof:
                 return name, limit
         return None
 
-    def _directives(self, properties: Mapping[str, str]) -> tuple[list[str], list[str]]:
-        """Directives that are not in effect; and remarks on those that systemd knows and the kernel does not."""
+    def _directives(self, properties: Mapping[str, str]) -> tuple[dict[str, str], list[str], list[str]]:
+        """Directives that the unit has otherwise, by name; others that are not in effect; and remarks.
+
+        These are on directives that systemd knows and the kernel does not.
+        """
+        unlike: dict[str, str] = {}
         wrong, remarks = [], []
         group = Path(self._host.sys, "fs/cgroup", properties.get("ControlGroup", "").lstrip("/"))
         for name, wanted in sorted(self._wanted.directives.items()):
@@ -176,14 +181,14 @@ class Proof:
                 continue
             limit = bytes_or_none(wanted)
             if not (has == wanted or (limit is not None and limit == bytes_or_none(has))):
-                wrong.append(f"{name} should be {wanted} and is {has or 'not set'}")
+                unlike[name] = f"{name} should be {wanted} and is {has or 'not set'}"
             elif name in KERNEL_LIMITS and limit is not None:
                 kernel = kernel_limit(group / KERNEL_LIMITS[name])
                 if kernel is None:
                     remarks.append(f"the kernel has no {KERNEL_LIMITS[name]} here, so that {name} is not enforced")
                 elif not same_limit(kernel, limit):
                     wrong.append(f"{name} should be {wanted}, and the kernel enforces {kernel:.0f} bytes")
-        return wrong, remarks
+        return unlike, wrong, remarks
 
 
 def engine_of(version: str) -> Engine:
@@ -201,6 +206,34 @@ def setting_problems(name: str, value: str, engine: Engine, others: Collection[s
         return [problem]
     wrong = unusable(name, value, engine)
     return [f"{name} is {value!r}: {wrong[0]}. {wrong[1]}"] if wrong else []
+
+
+def how_to_apply(unit: Unit, properties: Mapping[str, str], names: Iterable[str], variables: bool = False) -> str:
+    """What gives a service the values of these directives, or variables, that it should have and does not.
+
+    ``properties`` name its files.
+    """
+    if unit.need_daemon_reload or newer(unit_files(properties, unit.name), unit.started):
+        return (
+            f"Restart it (systemctl daemon-reload && systemctl restart {unit.name}); where that does not help, run"
+            " site.yml."
+        )
+    # Seldom needed.
+    from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files  # noqa: PLC0415
+    from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import TUNED, last_words  # noqa: PLC0415
+
+    decides = last_words(Files(), all_files(properties))
+    over: dict[str, list[str]] = {}
+    for name in sorted(names):
+        path = decides.get(name, "")
+        # These two site.yml writes.
+        if path and path != properties.get("FragmentPath") and Path(path).name != TUNED:
+            over.setdefault(path, []).append(name)
+    if over:
+        found = "; ".join(f"{path} overrides {', '.join(names)}" for path, names in over.items())
+        instead = " or set it in ollama_environment," if variables else ""
+        return f"{found}: take it out there,{instead} then run site.yml."
+    return f"Run site.yml; if it stays, see what else sets it (systemctl cat {unit.name})."
 
 
 def start_path(value: str) -> str:

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from ansible_collections.llmops.ollama.plugins.module_utils.client import NO_GENERATE, Client
-from ansible_collections.llmops.ollama.plugins.module_utils.effective import Checks, Host, Proof, Wanted
+from ansible_collections.llmops.ollama.plugins.module_utils.effective import (
+    Checks,
+    Host,
+    Proof,
+    Wanted,
+    how_to_apply,
+)
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import duration
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     NotFound,
@@ -23,6 +29,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.loaded_model import 
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition
 from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import LOCK_REMEDY, Lock, drifts, weights_of
 from ansible_collections.llmops.ollama.plugins.module_utils.runner import read_environ
+from ansible_collections.llmops.ollama.plugins.module_utils.systemd import FILE_PROPERTIES
 
 # Each level includes those before it.
 LEVELS = ("live", "ready", "effective")
@@ -218,18 +225,18 @@ class Examination:
             return f"process {unit.main_pid} of {unit.name} has all {len(self._wanted.environment)} variables"
         stale = " Its unit files were changed without telling systemd." if unit.need_daemon_reload else ""
         raise Unhealthy(
-            f"Process {unit.main_pid} of {unit.name} differs: {'; '.join(wrong)}.{stale}",
-            f"Apply the settings and restart it (systemctl daemon-reload && systemctl restart {unit.name}).",
+            f"Process {unit.main_pid} of {unit.name} differs: {'; '.join(wrong.values())}.{stale}",
+            how_to_apply(unit, self._host.systemd.properties(unit.name, FILE_PROPERTIES), wrong, variables=True),
         )
 
 
-def differences(wanted: Mapping[str, str], has: Mapping[str, str]) -> list[str]:
-    """Each variable that is not as wanted, in words."""
-    return [
-        f"{name} should be {value!r} and is {repr(has[name]) if name in has else 'not set'}"
+def differences(wanted: Mapping[str, str], has: Mapping[str, str]) -> dict[str, str]:
+    """What is wrong with each variable that is not as wanted, by its name."""
+    return {
+        name: f"{name} should be {value!r} and is {repr(has[name]) if name in has else 'not set'}"
         for name, value in sorted(wanted.items())
         if has.get(name) != value
-    ]
+    }
 
 
 def wait_for(

@@ -123,12 +123,18 @@ def environment_files(text: str) -> list[str]:
     return [line.rpartition(" (ignore_errors=")[0] or line for line in text.splitlines() if line]
 
 
-def unit_files(properties: Mapping[str, str], service: str) -> list[str]:
-    """A unit's own files and those with variables, all of which it reads as it starts. From ``FILE_PROPERTIES``."""
-    drop_ins = [path for path in properties.get("DropInPaths", "").split() if is_own_drop_in(path, service)]
+def all_files(properties: Mapping[str, str]) -> list[str]:
+    """All that makes up a unit, in the order in which it is read: what comes later wins. From ``FILE_PROPERTIES``."""
+    drop_ins = properties.get("DropInPaths", "").split()
     patterns = environment_files(properties.get("EnvironmentFiles", ""))
     named = [str(path) for pattern in patterns for path in sorted(Path("/").glob(pattern.lstrip("/")))]
     return [path for path in (properties.get("FragmentPath", ""), *drop_ins, *named) if path]
+
+
+def unit_files(properties: Mapping[str, str], service: str) -> list[str]:
+    """A unit's own files and those with variables, all of which it reads as it starts. From ``FILE_PROPERTIES``."""
+    foreign = {path for path in properties.get("DropInPaths", "").split() if not is_own_drop_in(path, service)}
+    return [path for path in all_files(properties) if path not in foreign]
 
 
 def unit_name(name: str) -> str:

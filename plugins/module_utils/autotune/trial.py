@@ -143,7 +143,7 @@ class Trials:
         subject, host = self._subject, self._host
         wrong = differences(change.environment, read_environ(host.unit(subject.service).main_pid, host.proc))
         if wrong:
-            raise Unhealthy(f"The server does not have what is tried: {'; '.join(wrong)}.")
+            raise Unhealthy(f"The server does not have what is tried: {'; '.join(wrong.values())}.")
         wanted = Wanted(change.environment, threads=setting.threads if "num_thread" in change.options else None)
         with Client(subject.url, subject.request_timeout) as client:
             for _, check in Model(client, wanted, subject.service, host, model).checks():

@@ -13,7 +13,7 @@ is no value of a setting changes nothing, as for systemd.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import UNIT_LIMITS
@@ -182,6 +182,24 @@ def foreign_unit(files: Files, unit: str = SERVICE) -> Foreign | None:
         tuple(dict.fromkeys(name for name in variables if name not in ("PATH", "HOME"))),
         tuple(value.lstrip("-") for key, value in assigned if key == "EnvironmentFile" and value),
     )
+
+
+def last_words(files: Files, paths: Iterable[str]) -> dict[str, str]:
+    """Which of a unit's files decides each directive and each variable that they set, by its name.
+
+    ``paths`` in the order in which they are read, with those that hold nothing but variables.
+    """
+    last: dict[str, str] = {}
+    variables: set[str] = set()
+    for path in paths:
+        for name, value in _assignments(files.read(path)):
+            if name == "Environment":
+                variables.update(_VARIABLE.findall(value))
+                # An empty one takes back all before it.
+                last.update(dict.fromkeys(_VARIABLE.findall(value) if value else variables, path))
+            else:
+                last[name] = path
+    return last
 
 
 def read_tuned(files: Files, path: str = TUNED_PATH) -> dict[str, str]:

@@ -68,8 +68,7 @@ def test_files_that_systemd_has_not_read(fake: FakeHost) -> None:
     fake.properties["NeedDaemonReload"] = "yes"
     assert failure(proof(fake).unit) == (
         "ollama.service does not run as it is configured: its files were changed without telling systemd"
-        " (NeedDaemonReload). Apply the settings and restart it"
-        " (systemctl daemon-reload && systemctl restart ollama.service)."
+        " (NeedDaemonReload). Restart it (systemctl daemon-reload && systemctl restart ollama.service)."
     )
 
 
@@ -183,6 +182,28 @@ def test_a_directive_in_effect(fake: FakeHost, name: str, wanted: str, has: str)
 def test_a_directive_that_is_not(fake: FakeHost, name: str, wanted: str, has: str, words: str) -> None:
     fake.properties[name] = has
     assert words in failure(proof(fake, directives={name: wanted}).unit)
+
+
+def test_a_directive_that_a_later_file_overrides(fake: FakeHost) -> None:
+    tuned = fake.root / f"{SERVICE}.d/50-tuning.conf"
+    tuned.write_text("[Service]\nMemoryHigh=3G\n")
+    set_time(tuned, -60)
+    wanted = {"MemoryHigh": "3G"}
+    assert failure(proof(fake, directives=wanted).unit).endswith(
+        f"MemoryHigh should be 3G and is {GIB2}. Run site.yml; if it stays, see what else sets it"
+        " (systemctl cat ollama.service)."
+    )
+    later = tuned.with_name("override.conf")
+    later.write_text("[Service]\nMemoryHigh=2G\n")
+    set_time(later, -60)
+    fake.properties["DropInPaths"] += f" {later}"
+    assert failure(proof(fake, directives=wanted).unit).endswith(
+        f"MemoryHigh should be 3G and is {GIB2}. {later} overrides MemoryHigh: take it out there, then run site.yml."
+    )
+    set_time(later, 1)
+    assert failure(proof(fake, directives=wanted).unit).endswith(
+        "Restart it (systemctl daemon-reload && systemctl restart ollama.service)."
+    )
 
 
 def test_a_directive_that_systemd_does_not_know(fake: FakeHost) -> None:

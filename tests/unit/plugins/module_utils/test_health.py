@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,8 +16,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
 from ansible_collections.llmops.ollama.plugins.module_utils.effective import Host, Wanted
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import definitions
 from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import parse
-from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Completed, Systemd
-from fake_host import FakeHost
+from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Completed, Systemd, parse_time
+from fake_host import STARTED, FakeHost
 from fake_http import Answer, FakeServer, Json, Stream
 
 TOKEN = {"model": "a:1", "response": "Hi", "done": False}
@@ -181,13 +182,41 @@ def test_each_variable_that_differs_is_named(client: Client, fake: FakeHost) -> 
     assert detail(health, "environment") == (
         "Process 77 of ollama.service differs: OLLAMA_KEEP_ALIVE should be '24h' and is not set;"
         " OLLAMA_NUM_PARALLEL should be '4' and is '2'."
-        " Apply the settings and restart it (systemctl daemon-reload && systemctl restart ollama.service)."
+        " Run site.yml; if it stays, see what else sets it (systemctl cat ollama.service)."
+    )
+
+
+@pytest.mark.parametrize("name", ["override.conf", "more.env"])
+def test_a_file_that_overrides_a_variable_is_named(client: Client, fake: FakeHost, name: str) -> None:
+    unit, tuned, later = (fake.root / each for each in ("ollama.service", "50-tuning.conf", name))
+    unit.write_text("[Service]\nEnvironment=OLLAMA_NUM_PARALLEL=2\nEnvironment=OLLAMA_DEBUG=\n")
+    tuned.write_text('[Service]\nEnvironment="OLLAMA_NUM_PARALLEL=4"\n')
+    later.write_text(
+        "OLLAMA_NUM_PARALLEL=2\n" if name == "more.env" else "[Service]\nEnvironment=OLLAMA_NUM_PARALLEL=2\n"
+    )
+    before = parse_time(STARTED) - 60
+    for file in (unit, tuned, later):
+        os.utime(file, (before, before))
+    properties = {"FragmentPath": str(unit), "DropInPaths": f"{tuned} {later}"}
+    if name == "more.env":
+        properties.update(DropInPaths=str(tuned), EnvironmentFiles=f"{later} (ignore_errors=no)")
+    wanted = {"OLLAMA_NUM_PARALLEL": "4", "OLLAMA_DEBUG": "1"}
+    assert detail(examine(client, fake, wanted, **properties), "environment").endswith(
+        f"and is '2'. {later} overrides OLLAMA_NUM_PARALLEL: take it out there, or set it in ollama_environment,"
+        " then run site.yml."
+    )
+    # What the role's own files say, site.yml corrects.
+    assert "Run site.yml; if it stays" in detail(
+        examine(client, fake, {"OLLAMA_DEBUG": "1"}, **properties), "environment"
     )
 
 
 def test_unit_files_that_systemd_has_not_read_are_mentioned(client: Client, fake: FakeHost) -> None:
     health = examine(client, fake, {"OLLAMA_NUM_PARALLEL": "4"}, NeedDaemonReload="yes")
-    assert "Its unit files were changed without telling systemd." in detail(health, "environment")
+    assert detail(health, "environment").endswith(
+        "Its unit files were changed without telling systemd. Restart it (systemctl daemon-reload && systemctl restart"
+        " ollama.service); where that does not help, run site.yml."
+    )
 
 
 def test_a_service_without_a_process(client: Client, fake: FakeHost) -> None:

@@ -13,6 +13,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import
     TUNED_BASIS,
     TUNED_PATH,
     foreign_unit,
+    last_words,
     own_limits,
     parse_size,
     read_tuned,
@@ -223,6 +224,25 @@ def test_a_unit_of_ours_is_not_somebody_elses(tmp_path: Path) -> None:
     assert foreign_unit(Files(str(tmp_path))) is None
     ours = "# Managed by llmops.ollama. More words.\n[Service]\nLimitNOFILE=65536\n"
     assert foreign_unit(host(tmp_path, {ETC: ours, "/usr/lib/systemd/system/ollama.service": "Nice=1\n"})) is None
+
+
+@pytest.mark.parametrize(
+    ("texts", "name", "decides"),
+    [
+        (["Environment=A=1\nMemoryMax=1G\n", "Environment=B=2\n"], "A", 0),
+        (["Environment=A=1\n", 'Environment=B=2 "A=2"\n'], "A", 1),
+        (["Environment=A=1\n", "# Environment=A=2\n"], "A", 0),
+        (["Environment=A=1\n", "Environment=\n"], "A", 1),
+        (["Environment=A=1\n", "Environment=\nEnvironment=B=2\n", "Environment=A=3\n"], "A", 2),
+        (["Environment=A=1\n", "A=2\n"], "A", 1),
+        (["MemoryMax=1G\n", "MemoryMax=infinity\n", "Environment=\n"], "MemoryMax", 1),
+        (["Environment=A=1\n"], "MemoryMax", None),
+    ],
+)
+def test_which_file_has_the_last_word(tmp_path: Path, texts: list[str], name: str, decides: int | None) -> None:
+    paths = [f"{ETC}.d/{number}.conf" for number in range(len(texts))]
+    last = last_words(host(tmp_path, dict(zip(paths, texts))), paths)
+    assert last.get(name) == (None if decides is None else paths[decides])
 
 
 def test_what_the_last_run_wrote(tmp_path: Path) -> None:
