@@ -7,6 +7,7 @@ Each method of ``Proof`` is one check: it returns what it found, or raises an ``
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -24,7 +25,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.engine import (
     unusable,
     variable_problem,
 )
-from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, Unhealthy
+from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError, Unhealthy
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import (
     FILE_PROPERTIES,
@@ -79,6 +80,14 @@ class Host:
         if not unit.main_pid:
             raise Unhealthy(f"{service} has no running process.", f"Start it (systemctl start {service}).")
         return unit
+
+
+def kept_for(service: str, wanted: Wanted, host: Host) -> str:
+    """For how long a server keeps a model that it has answered with, as it was told; empty where it was not."""
+    has: Mapping[str, str] = {}
+    with contextlib.suppress(OllamaError):  # what cannot be read, the checks name
+        has = processes.read_environ(host.unit(service).main_pid, host.proc)
+    return has.get("OLLAMA_KEEP_ALIVE") or wanted.environment.get("OLLAMA_KEEP_ALIVE") or ""
 
 
 # Names of checks, and what runs them; one after the other, as what a check finds may decide which ones follow.

@@ -25,6 +25,9 @@ GPU_OVERHEAD = "OLLAMA_GPU_OVERHEAD"
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
+# How long a model is kept after an answer where OLLAMA_KEEP_ALIVE is not set, or is no duration.
+DEFAULT_KEEP_ALIVE = "5m"
+
 # Models that OLLAMA_MAX_LOADED_MODELS=0 allows for each GPU, or in all on a host without one.
 DEFAULT_LOADED_MODELS = 3
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.effective import (
     Proof,
     Wanted,
     how_to_apply,
+    kept_for,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import duration
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
@@ -25,7 +25,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     UnexpectedAnswer,
     Unhealthy,
 )
-from ansible_collections.llmops.ollama.plugins.module_utils.loaded_model import Model, same_model
+from ansible_collections.llmops.ollama.plugins.module_utils.loaded_model import LONG_ENOUGH, Model, same_model
 from ansible_collections.llmops.ollama.plugins.module_utils.model_definition import Definition
 from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import LOCK_REMEDY, Lock, drifts, weights_of
 from ansible_collections.llmops.ollama.plugins.module_utils.runner import read_environ
@@ -35,9 +35,6 @@ from ansible_collections.llmops.ollama.plugins.module_utils.systemd import FILE_
 LEVELS = ("live", "ready", "effective")
 # Seconds between two looks at a server that is not healthy yet.
 PAUSE = 0.5
-
-# Where a model is unloaded after each answer, it must stay for as long as the checks look at it.
-LONG_ENOUGH = "1m"
 
 Clock = Callable[[], float]
 
@@ -211,11 +208,7 @@ class Examination:
 
     def _unloads_at_once(self) -> bool:
         """Whether the server keeps no model that it has answered with."""
-        value = self._wanted.environment.get("OLLAMA_KEEP_ALIVE")
-        if value is None:
-            with contextlib.suppress(OllamaError):  # what cannot be read is named by the checks that follow
-                value = read_environ(self._host.unit(self._service).main_pid, self._host.proc).get("OLLAMA_KEEP_ALIVE")
-        return value is not None and duration(value) == 0
+        return duration(kept_for(self._service, self._wanted, self._host)) == 0
 
     def _compare_environment(self) -> str:
         unit = self._host.unit(self._service)

@@ -15,8 +15,13 @@ from typing import Any
 
 from ansible_collections.llmops.ollama.plugins.module_utils import runner as processes
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client, Json
-from ansible_collections.llmops.ollama.plugins.module_utils.effective import Checks, Host, Wanted
-from ansible_collections.llmops.ollama.plugins.module_utils.engine import GPU_ALL, GPU_SOME
+from ansible_collections.llmops.ollama.plugins.module_utils.effective import Checks, Host, Wanted, kept_for
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import (
+    DEFAULT_KEEP_ALIVE,
+    GPU_ALL,
+    GPU_SOME,
+    duration,
+)
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, NotFound, OllamaError, Unhealthy
 from ansible_collections.llmops.ollama.plugins.module_utils.load_log import LoadedParts, load_of, read_load
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB, VISION_CONTEXT
@@ -26,6 +31,12 @@ from ansible_collections.llmops.ollama.plugins.module_utils.runner import Runner
 
 # A runner's own port answers at once or not at all.
 RUNNER_TIMEOUT = 5.0
+# A model must be kept for so long after an answer to be there still when it is looked at.
+LONG_ENOUGH = "1m"
+OTHER_OPTIONS = (
+    "Another client has it loaded anew with options of its own (num_ctx, num_thread, num_gpu): have it leave them out"
+    " of its requests, or put them into the model's definition (ollama_models)."
+)
 
 
 class Model:
@@ -178,7 +189,7 @@ class Model:
             return f"each slot of {self._name} has {has} tokens ({source})"
         raise Unhealthy(
             f"Each slot of {self._name} has {has} tokens, and should have {wanted} ({source}).",
-            self._reload("Load it with the wanted settings, or look for a client that sends num_ctx"),
+            self._reload("Look for a client that sends num_ctx, or load it with the wanted settings"),
         )
 
     def gpu(self) -> str:
@@ -235,9 +246,16 @@ class Model:
             with contextlib.suppress(NotFound):  # it was removed while it is loaded
                 if weights and processes.blobs_of(self._client.show(str(entry.get("name", ""))))[:1] == weights:
                     return entry
+        kept = kept_for(self._service, self._wanted, self._host) or DEFAULT_KEEP_ALIVE
+        if duration(kept) < duration(LONG_ENOUGH):
+            raise Unhealthy(
+                f"{self._name} was unloaded again at once.",
+                "Raise OLLAMA_KEEP_ALIVE, or OLLAMA_MAX_LOADED_MODELS and memory where other models drive it out.",
+            )
+        others = ", ".join(str(entry.get("name", "")) for entry in entries)
+        drive = f" Or {others} drove it out: raise OLLAMA_MAX_LOADED_MODELS and memory." if others else ""
         raise Unhealthy(
-            f"{self._name} was unloaded again at once.",
-            "Raise OLLAMA_KEEP_ALIVE, or OLLAMA_MAX_LOADED_MODELS and memory where other models drive it out.",
+            f"{self._name} was unloaded again at once, though models are kept for {kept}.", OTHER_OPTIONS + drive
         )
 
     def _running(self) -> Runner:
@@ -268,10 +286,10 @@ class Model:
     def _expected_context(self) -> tuple[int, str]:
         """Tokens of a slot that the settings lead to, and the setting that decides."""
         show = self._shown()
-        own = re.search(r"^num_ctx\s+(\d+)\s*$", str(show.get("parameters") or ""), re.MULTILINE)
+        own = self._parameter("num_ctx")
         wanted, source = self._wanted.count("OLLAMA_CONTEXT_LENGTH") or 0, "OLLAMA_CONTEXT_LENGTH"
         if own:
-            wanted, source = int(own[1]), "the model's parameter num_ctx, which wins over OLLAMA_CONTEXT_LENGTH"
+            wanted, source = own, "the model's parameter num_ctx, which wins over OLLAMA_CONTEXT_LENGTH"
         if "vision" in (show.get("capabilities") or ()) and wanted < VISION_CONTEXT:
             wanted, source = VISION_CONTEXT, f"the least for a model that sees, {source} is {wanted}"
         trained = trained_context(show.get("model_info") or {})
@@ -279,14 +297,25 @@ class Model:
             return trained, f"what the model was trained for, {source} is {wanted}"
         return wanted, source
 
+    def _parameter(self, name: str) -> int | None:
+        """A number among the parameters that the model brings along."""
+        found = re.search(rf"^{name}\s+(\d+)\s*$", str(self._shown().get("parameters") or ""), re.MULTILINE)
+        return int(found[1]) if found else None
+
     def _reload(self, purpose: str) -> str:
         return f"{purpose} (systemctl restart {self._service})."
 
     def _threads_remedy(self, runner: Runner) -> str:
+        given = runner.threads if runner.is_llama_server else None
+        if given is not None and given != self._parameter("num_thread"):
+            return OTHER_OPTIONS
         if self._own_threads:
             return f"Declare num_thread of {self._name} as it shall be, and have the model made anew (site.yml)."
-        if runner.is_llama_server and runner.threads is not None:
-            return f"Remove the parameter num_thread from {self._name}: it wins over LLAMA_ARG_THREADS."
+        if given is not None:
+            return (
+                "The model's parameter num_thread wins over LLAMA_ARG_THREADS. Have it made anew without"
+                f" (ollama rm {self._name}, then site.yml), or declare num_thread with it in ollama_models."
+            )
         if not runner.is_llama_server:
             return f"Set the parameter num_thread of {self._name}, or in the options of every request."
         return f"Set LLAMA_ARG_THREADS for {self._service} and restart it (systemctl restart {self._service})."

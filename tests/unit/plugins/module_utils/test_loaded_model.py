@@ -165,7 +165,29 @@ def test_a_model_that_is_unloaded_at_once(either: Machine) -> None:
     (either.fake.proc / str(RUNNER) / "cmdline").write_bytes(b"")
     said = look(either, environment=ENVIRONMENT)
     assert list(said) == ["runner", "context"]
-    assert said["runner"].startswith("FAILED gemma3:270m was unloaded again at once. Raise OLLAMA_KEEP_ALIVE")
+    assert said["runner"].endswith(f"though models are kept for 5m. {core.OTHER_OPTIONS}")
+
+
+@pytest.mark.parametrize(
+    ("keep", "loaded", "words"),
+    [
+        ("0", [], "at once. Raise OLLAMA_KEEP_ALIVE, or OLLAMA_MAX_LOADED_MODELS and memory where other"),
+        ("30s", [], "at once. Raise OLLAMA_KEEP_ALIVE, or OLLAMA_MAX_LOADED_MODELS and memory where other"),
+        (
+            "24h",
+            [],
+            "at once, though models are kept for 24h. Another client has it loaded anew with options of its own",
+        ),
+        ("-1", ["other:1"], "(ollama_models). Or other:1 drove it out: raise OLLAMA_MAX_LOADED_MODELS and memory."),
+    ],
+)
+def test_why_a_model_was_unloaded_again(new: Machine, keep: str, loaded: list[str], words: str) -> None:
+    new.ps = [{"name": name} for name in loaded]
+    new.shows = {"other:1": {**new.show, "modelfile": "FROM /m/blobs/sha256-" + "9" * 64}}
+    (new.fake.proc / str(SERVER) / "environ").write_text(f"OLLAMA_KEEP_ALIVE={keep}\0")
+    # What the process has counts, and not what it should have.
+    wanted = {**ENVIRONMENT, "OLLAMA_KEEP_ALIVE": "1h"}
+    assert words in look(new, environment=wanted)["context"]
 
 
 def test_a_model_that_runs_under_the_name_of_another(either: Machine) -> None:
@@ -293,14 +315,24 @@ def test_a_runner_without_the_variable(new: Machine, has: str, words: str) -> No
 
 def test_a_model_whose_parameter_wins(new: Machine) -> None:
     new.change("--keep 4", "--keep 4 -t 3")
+    new.show["parameters"] = "num_ctx    4096\nnum_thread    3"
     assert look(new, environment=THREADS)["threads"] == (
         "FAILED gemma3:270m runs with 3 threads (-t 3 on its command line, from num_thread), and should with 1."
-        " Remove the parameter num_thread from gemma3:270m: it wins over LLAMA_ARG_THREADS."
+        " The model's parameter num_thread wins over LLAMA_ARG_THREADS. Have it made anew without"
+        " (ollama rm gemma3:270m, then site.yml), or declare num_thread with it in ollama_models."
     )
+
+
+@pytest.mark.parametrize(("brought", "own"), [("", None), ("num_thread 2", {"num_thread": 2})])
+def test_threads_that_a_client_asks_for(new: Machine, brought: str, own: dict[str, int] | None) -> None:
+    new.change("--keep 4", "--keep 4 -t 3")
+    new.show["parameters"] = brought
+    assert look(new, environment=THREADS, own=own)["threads"].endswith(f". {core.OTHER_OPTIONS}")
 
 
 def test_a_parameter_that_was_declared_is_as_wanted(new: Machine) -> None:
     new.change("--keep 4", "--keep 4 -t 3")
+    new.show["parameters"] = "num_thread 3"
     assert look(new, environment=THREADS, own={"num_thread": 3})["threads"] == (
         "gemma3:270m runs with 3 threads (-t 3 on its command line, from num_thread)"
     )
