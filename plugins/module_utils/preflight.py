@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import platform
+import pwd
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -160,6 +162,31 @@ def message(found: Sequence[Problem]) -> tuple[str, str]:
     """Problem and remedy in the form of an ``OllamaError``, each problem with its own remedy."""
     lines = " ".join(f"({number}) {entry.problem} {entry.remedy}" for number, entry in enumerate(found, 1))
     return f"This host cannot run Ollama yet: {lines}", "Nothing was changed."
+
+
+def foreign(store: str, user: str) -> list[str]:
+    """Those of the two parts of a model store, behind links, that have a folder in which the user may not write.
+
+    Their files are not looked at, which may be many: who gave the folders away, gave these away as well.
+    """
+    try:
+        account = pwd.getpwnam(user)
+    except KeyError:  # it is yet to be made
+        uid, groups = -1, []
+    else:
+        uid, groups = account.pw_uid, os.getgrouplist(user, account.pw_gid)
+
+    def writes(status: os.stat_result) -> bool:
+        shared = status.st_mode & stat.S_IWGRP and status.st_gid in groups
+        return bool(status.st_uid == uid or shared or status.st_mode & stat.S_IWOTH)
+
+    found = []
+    for part in (Path(store, "blobs"), Path(store, "manifests")):
+        folders = (Path(folder) for folder, _, _ in os.walk(part))
+        # One that was mounted to be read only is to stay as it is.
+        if any(not writes(each.stat()) and not os.statvfs(each).f_flag & os.ST_RDONLY for each in folders):
+            found.append(str(part.resolve()))
+    return found
 
 
 def missing_packages(names: Sequence[str], query: Callable[[Sequence[str]], str] | None = None) -> list[str]:

@@ -41,6 +41,16 @@ options:
     type: list
     elements: str
     default: []
+  store:
+    description:
+      - A model store that O(user) shall be able to write in. The parts of it where that is not so are returned, not
+        reported as problems, since a task can give them back.
+    type: path
+  user:
+    description:
+      - The account that the service runs as, for O(store).
+    type: str
+    default: ollama
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
 attributes:
@@ -103,6 +113,14 @@ missing_packages:
   type: list
   elements: str
   sample: [zstd]
+foreign:
+  description:
+    - Folders C(blobs) and C(manifests) of O(store), behind links, that are or contain a folder in which O(user) may not
+      write. Read-only file systems are left out.
+  returned: success
+  type: list
+  elements: str
+  sample: [/var/lib/ollama/models/blobs]
 problems:
   description: What stands against the host, each with C(check), C(problem) and C(remedy).
   returned: failure
@@ -117,6 +135,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.entry import Result,
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError
 from ansible_collections.llmops.ollama.plugins.module_utils.preflight import (
+    foreign,
     look,
     message,
     missing_packages,
@@ -130,6 +149,8 @@ DISK_OPTIONS: dict[str, Any] = {
 ARGUMENT_SPEC: dict[str, Any] = {
     "disk": {"type": "list", "elements": "dict", "default": [], "options": DISK_OPTIONS},
     "packages": {"type": "list", "elements": "str", "default": []},
+    "store": {"type": "path"},
+    "user": {"type": "str", "default": "ollama"},
 }
 
 
@@ -146,6 +167,7 @@ def execute(module: AnsibleModule) -> Result:
         "architecture": host.architecture,
         "disk": [asdict(disk) for disk in host.disk],
         "missing_packages": missing_packages(module.params["packages"]),
+        "foreign": foreign(module.params["store"], module.params["user"]) if module.params["store"] else [],
     }
 
 

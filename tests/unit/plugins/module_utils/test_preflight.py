@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils import preflight as core
@@ -124,6 +127,48 @@ def test_facts_come_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_facts_of_an_empty_root(tmp_path: Path) -> None:
     host = core.look(root=str(tmp_path))
     assert (host.os, host.os_name, host.systemd, host.disk) == ("", "an unknown system", False, ())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A model store of whoever runs this test, behind a link."""
+    for folder in ("blobs", "manifests/registry.ollama.ai/library/gemma3"):
+        (tmp_path / "disk" / folder).mkdir(parents=True)
+    (tmp_path / "disk/blobs/sha256-1").touch()
+    (tmp_path / "models").symlink_to("disk")
+    return tmp_path / "models"
+
+
+def test_a_store_of_the_users_own(store: Path) -> None:
+    assert core.foreign(str(store), pwd.getpwuid(os.getuid()).pw_name) == []
+    assert core.foreign(str(store / "absent"), "nobody") == []
+
+
+@pytest.mark.parametrize("user", ["nobody", "yet-to-be-made"])
+def test_folders_that_somebody_else_may_not_write_in(store: Path, user: str) -> None:
+    blobs, manifests = (str(store.resolve() / part) for part in ("blobs", "manifests"))
+    assert core.foreign(str(store), user) == [blobs, manifests]
+    for folder in ("blobs", "manifests", "manifests/registry.ollama.ai", "manifests/registry.ollama.ai/library"):
+        (store / folder).chmod(0o777)
+    # Files do not count, and one folder is enough.
+    assert core.foreign(str(store), user) == [manifests]
+    (store / "manifests/registry.ollama.ai/library/gemma3").chmod(0o777)
+    assert core.foreign(str(store), user) == []
+
+
+def test_folders_of_a_group_that_the_user_is_in(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getgrouplist", lambda user, group: [group, store.stat().st_gid])
+    for folder, _, _ in os.walk(store.resolve()):
+        Path(folder).chmod(0o775)
+    assert core.foreign(str(store), "nobody") == []
+    (store / "blobs").chmod(0o755)
+    assert core.foreign(str(store), "nobody") == [str(store.resolve() / "blobs")]
+
+
+def test_a_store_that_is_mounted_to_be_read(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_only = SimpleNamespace(f_flag=os.ST_RDONLY)
+    monkeypatch.setattr(os, "statvfs", lambda path: read_only)
+    assert core.foreign(str(store), "nobody") == []
 
 
 def test_packages_that_are_not_installed_are_missing() -> None:

@@ -26,7 +26,8 @@ def test_facts(run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
         return HOST
 
     monkeypatch.setattr(preflight, "look", look)
-    result = run_module("preflight", disk=[{"path": "/opt/ollama", "min_mb": 500}])
+    monkeypatch.setattr(preflight, "foreign", lambda store, user: [f"{store}/blobs of {user}"])
+    result = run_module("preflight", disk=[{"path": "/opt/ollama", "min_mb": 500}], store="/models", user="llm")
     assert asked == [{"path": "/opt/ollama", "min_mb": 500}]
     assert {key: result[key] for key in result if key != "invocation"} == {
         "changed": False,
@@ -35,7 +36,9 @@ def test_facts(run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
         "architecture": "aarch64",
         "disk": [{"path": "/opt/ollama", "at": "/opt", "free_mb": 900, "min_mb": 500}],
         "missing_packages": [],
+        "foreign": ["/models/blobs of llm"],
     }
+    assert run_module("preflight")["foreign"] == []
 
 
 def test_failure(run_module: RunModule, monkeypatch: pytest.MonkeyPatch) -> None:
