@@ -56,8 +56,13 @@ GPU_SELECTION = (
 # How much of each loaded model must be on GPUs: any part of it, some of it, all of it.
 GPU_NONE, GPU_SOME, GPU_ALL = GPU_CHOICES = ("none", "some", "all")
 
-# Variables that no current version reads, with what does the same job.
+# Variables that no current version reads, and that people set nevertheless, with what does the same job.
 DEAD_VARIABLES: dict[str, str] = {
+    "OLLAMA_NUM_CTX": "Use OLLAMA_CONTEXT_LENGTH or the model parameter num_ctx.",
+    "OLLAMA_CTX_SIZE": "Use OLLAMA_CONTEXT_LENGTH or the model parameter num_ctx.",
+    "OLLAMA_CONTEXT_SIZE": "Use OLLAMA_CONTEXT_LENGTH or the model parameter num_ctx.",
+    "OLLAMA_GPU_LAYERS": "Use the model parameter num_gpu.",
+    "OLLAMA_MAX_VRAM": f"Use {GPU_OVERHEAD}: so many bytes of each GPU are left free.",
     "OLLAMA_NUM_GPU": "Use the option num_gpu: 0 hides the GPUs, a number of layers goes into the model's parameters.",
     "OLLAMA_REQUEST_TIMEOUT": "Use the option request_timeout: it sets the proxy's timeouts and OLLAMA_LOAD_TIMEOUT.",
     "OLLAMA_NUM_THREAD": "Use LLAMA_ARG_THREADS (0.30 and newer) or the model parameter num_thread.",
@@ -79,6 +84,8 @@ OVERRIDDEN: dict[str, tuple[str, str | None]] = {
 # How similar a name is that was meant to be another: a letter more, less or changed, or another case. Names of
 # llama-server's own variables, as LLAMA_ARG_THREADS_BATCH, are less so.
 SLIP = 0.94
+# Of those that begin with OLLAMA_, half a name is enough; below, only what they all begin with is alike.
+SIMILAR = 0.8
 
 _COUNT = (r"[0-9]{1,18}", "a whole number, 0 or more")
 _POSITIVE = (r"0*[1-9][0-9]{0,17}", "a whole number, 1 or more")
@@ -295,7 +302,7 @@ def variable_problem(name: str, engine: Engine, others: Collection[str] = ()) ->
     ours = name.startswith("OLLAMA_")
     import difflib  # noqa: PLC0415  # seldom needed, and a hundredth of what tuning_facts takes
 
-    similar = difflib.get_close_matches(name.upper(), VARIABLES, n=1, cutoff=0.6 if ours else SLIP)
+    similar = difflib.get_close_matches(name.upper(), VARIABLES, n=1, cutoff=SIMILAR if ours else SLIP)
     if not ours and not similar:
         return None
     return f"{name} is not known to be read by any Ollama." + (f" Did you mean {similar[0]}?" if similar else "")

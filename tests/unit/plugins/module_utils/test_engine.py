@@ -108,7 +108,11 @@ NEW, OLD = Engine.parse("0.34.0"), Engine.parse("0.24.0")
         ("OLLAMA_REQUEST_TIMEOUT", NEW, "option request_timeout"),
         ("OLLAMA_NUM_THREADS", NEW, "LLAMA_ARG_THREADS"),
         ("OLLAMA_NUM_PARALEL", NEW, "Did you mean OLLAMA_NUM_PARALLEL?"),
-        ("OLLAMA_ZZZZZZZZZZ", NEW, "not known"),
+        ("OLLAMA_KEEPALIVE", NEW, "Did you mean OLLAMA_KEEP_ALIVE?"),
+        ("OLLAMA_CONTEXT_LEN", NEW, "Did you mean OLLAMA_CONTEXT_LENGTH?"),
+        ("OLLAMA_PARALLEL", NEW, "Did you mean OLLAMA_NUM_PARALLEL?"),
+        ("OLLAMA_NUM_CTX", NEW, "read by no current Ollama. Use OLLAMA_CONTEXT_LENGTH"),
+        ("OLLAMA_MAX_VRAM", NEW, "Use OLLAMA_GPU_OVERHEAD"),
         ("LLAMA_ARG_THREADS", OLD, "0.30 and newer"),
         ("OLLAMA_IGPU_ENABLE", OLD, "0.30 and newer"),
         ("OLLAMA_NEW_ENGINE", NEW, "before 0.30"),
@@ -124,6 +128,11 @@ def test_variables_without_effect(name: str, engine: Engine, words: str) -> None
     assert problem is not None
     assert words in problem
     assert name in problem
+
+
+@pytest.mark.parametrize("name", ["OLLAMA_ZZZZZZZZZZ", "OLLAMA_MAX_RAM", "OLLAMA_NUM_BATCH", "OLLAMA_LOG_LEVEL"])
+def test_nothing_is_proposed_that_is_not_alike(name: str) -> None:
+    assert variable_problem(name, NEW) == f"{name} is not known to be read by any Ollama."
 
 
 @pytest.mark.parametrize(
