@@ -141,11 +141,13 @@ def compile_go(steps: Steps, step: Step, cache: Cache, engine: Engine, binary: P
     total = len(listing.splitlines())
     built = 0
 
-    def line(text: str) -> None:
+    def line(text: str) -> bool:
         nonlocal built
-        if re.fullmatch(r"[\w./~+-]+", text):
+        package = re.fullmatch(r"[\w./~+-]+", text) is not None
+        if package:
             built += 1
             step.say("compiling", built, total)
+        return package
 
     # Static: a binary made on a newer Debian than the lab's hosts run would want a newer libc than they have.
     flags = f"-w -s -X={MODULE}/version.Version={engine.version} -linkmode external -extldflags -static"
@@ -169,10 +171,12 @@ def headers(cache: Cache, engine: Engine, go: Path, env: Mapping[str, str]) -> P
     return cache.entry(f"headers/v{engine.version}", build)
 
 
-def tell_download(step: Step, text: str) -> None:
-    """Report a line of Go that says which module it is downloading."""
-    if text.startswith("go: downloading "):
+def tell_download(step: Step, text: str) -> bool:
+    """Report a line of Go that says which module it is downloading, and tell whether this is one."""
+    downloads = text.startswith("go: downloading ")
+    if downloads:
         step.say(text.removeprefix("go: "))
+    return downloads
 
 
 def module(go: Path, env: Mapping[str, str], name: str) -> Path:

