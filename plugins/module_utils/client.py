@@ -123,10 +123,10 @@ class Client:
 
     def _models(self, path: str) -> list[Json]:
         value = self._object("GET", path)
-        models = value.get("models", 0) or []  # an empty list may come as null, but the key is always there
-        if "models" not in value or not isinstance(models, list) or not all(map(_is_model, models)):
+        models = value.get("models", 0)
+        if not isinstance(models, (list, type(None))):  # an empty list may come as null, but the key is always there
             raise self._not_ollama(path, "with JSON that holds no list of models")
-        return models
+        return [entry for entry in models or () if isinstance(entry, dict) and "name" in entry]
 
     def _object(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Json:
         with self._request(method, path, body) as response:
@@ -196,10 +196,6 @@ class Client:
             ) from error
         kind = NotFound if response.status_code == http.client.NOT_FOUND else UnexpectedAnswer
         raise kind(f"{self.url}{path} answered {response.status_code}: {message}.", status=response.status_code)
-
-
-def _is_model(entry: Any) -> bool:
-    return isinstance(entry, dict) and "name" in entry
 
 
 def first_bytes(response: requests.Response, amount: int) -> bytes:

@@ -170,8 +170,8 @@ def execute(module: AnsibleModule) -> Result:
     given = module.params
     names = None if given["name"] is None else {ModelName.parse(name).key for name in given["name"]}
 
-    def wanted(entry: Any) -> bool:
-        return isinstance(entry, dict) and (names is None or str(entry.get("name", "")).lower() in names)
+    def wanted(entry: Mapping[str, Any]) -> bool:
+        return names is None or str(entry["name"]).lower() in names
 
     with Client(given["url"], given["timeout"]) as client:
         loaded, now = client.ps(), datetime.now(timezone.utc)
