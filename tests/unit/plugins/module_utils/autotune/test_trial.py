@@ -214,6 +214,16 @@ def test_a_setting_that_does_not_take_effect(machine: Machine, host: Host) -> No
     assert found.reason == "The runner of gemma3:270m has no LLAMA_ARG_THREADS, and should have 3."
 
 
+def test_a_setting_that_a_later_file_overrides(machine: Machine, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    with trials(machine, host) as tried:
+        monkeypatch.setattr(machine, "environment", lambda: {**BEFORE, "LLAMA_ARG_THREADS": "3"})
+        found = tried.measure(Setting(2, 3), 0)
+    assert isinstance(found, Failed)
+    assert found.reason.startswith(
+        "The server does not have what is tried: OLLAMA_NUM_PARALLEL should be '2' and is '1'."
+    )
+
+
 def test_a_server_that_ends_once_gets_a_second_chance(machine: Machine, host: Host) -> None:
     machine.dies = 1
     with trials(machine, host) as tried:
