@@ -742,7 +742,7 @@ def _check_gpu(at: Situation) -> Iterator[str]:
             yield f"num_gpu is 0, but {name} is set to {at.intent.environment[name]!r}: the GPU may still be used."
     for gpu in at.hardware.gpus if wanted != 0 else ():
         if gpu.offloads and gpu.memory_mb is None and not gpu.integrated:
-            tool = {"nvidia": " Install nvidia-smi", "amd": " Install rocm-smi"}.get(gpu.vendor, "")
+            tool = {"nvidia": " Look at nvidia-smi", "amd": " Look at rocm-smi"}.get(gpu.vendor, "")
             tool += f"{', or give' if tool else ' Give'} memory_mb of a GPU that is described."
             yield (
                 f"How much memory the GPU {gpu.name or gpu.vendor} has is not known: nothing is planned there.{tool}"

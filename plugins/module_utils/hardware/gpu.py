@@ -34,8 +34,6 @@ WSL_TOOLS = "/usr/lib/wsl/lib"
 WSL_NODE = "/dev/dxg"
 # What the tool says of memory that is none of the GPU's own.
 NO_MEMORY = ("[N/A]", "[Not Supported]")
-# And of a GPU that nothing runs on until it is reset.
-BROKEN = ("[GPU requires reset]", "[GPU is lost]", "[Unknown Error]")
 ROCM_QUERY = ("rocm-smi", "--showmeminfo", "vram", "--json")
 ROCM_TOTAL = "VRAM Total Memory (B)"
 
@@ -125,9 +123,10 @@ def _nvidia(files: Files, memory_mb: int, run: Run) -> list[Gpu]:
     whole = [
         Gpu("nvidia", row[0], memory_mb, integrated=True)
         if row[1] in NO_MEMORY
-        else Gpu("nvidia", row[0], to_int(row[1]))
+        # A card that has to be reset tells so in the place of a size.
+        else Gpu("nvidia", f"{row[0]} {row[1] if row[1].startswith('[') else ''}".strip(), to_int(row[1]))
         for row in rows
-        if "Enabled" not in row[2:] and row[1] not in BROKEN
+        if "Enabled" not in row[2:]
     ]
     return [instance] if instance else whole
 

@@ -19,7 +19,6 @@ from ansible_collections.llmops.ollama.plugins.module_utils.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
-from ansible_collections.llmops.ollama.plugins.module_utils.words import http_url
 from fake_http import Answer, FakeServer, Stream
 
 

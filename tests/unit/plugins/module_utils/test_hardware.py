@@ -570,10 +570,14 @@ def test_an_nvidia_gpu_without_memory_of_its_own(memory: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("said", ["[GPU requires reset]", "[GPU is lost]", "[Unknown Error]"])
-def test_an_nvidia_gpu_that_does_not_work_is_none(said: str, tmp_path: Path) -> None:
+def test_an_nvidia_gpu_that_does_not_work_is_still_expected_to(said: str, tmp_path: Path) -> None:
+    """Planning for the CPU as if there were none would hide it."""
     write(tmp_path, "/dev/nvidia0", "")
-    table = f"NVIDIA A100, {said}, {said}\nNVIDIA L4, 23034, [N/A]\n{said}, {said}, {said}\n"
-    assert gpu.read_gpus(Files(str(tmp_path)), 16000, lambda command: table) == (Gpu("nvidia", "NVIDIA L4", 23034),)
+    table = f"NVIDIA A100, {said}, {said}\nNVIDIA L4, 23034, [N/A]\n"
+    broken, well = gpu.read_gpus(Files(str(tmp_path)), 16000, lambda command: table)
+    assert broken == Gpu("nvidia", f"NVIDIA A100 {said}")
+    assert broken.is_expected
+    assert well == Gpu("nvidia", "NVIDIA L4", 23034)
 
 
 @pytest.mark.parametrize(

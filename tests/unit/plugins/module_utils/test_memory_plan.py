@@ -377,7 +377,7 @@ def test_a_gpu_of_unknown_memory_is_used_and_not_planned_with() -> None:
     assert (tuning.memory.budget.gpu, tuning.gpu) == (0, "some")
     (warning,) = tuning.warnings
     assert warning.startswith(
-        "How much memory the GPU L4 has is not known: nothing is planned there. Install nvidia-smi, or"
+        "How much memory the GPU L4 has is not known: nothing is planned there. Look at nvidia-smi, or"
     )
 
 

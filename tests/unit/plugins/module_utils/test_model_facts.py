@@ -227,7 +227,11 @@ def test_a_file_is_looked_into(registry: FakeRegistry, tmp_path: Path) -> None:
     [
         (HEADER[:100], "is truncated"),
         (FILE, "more belong to it"),
-        (gguf_bytes.header({"general.name": "x"}) + b"\0" * 32, "The metadata has no general.architecture"),
+        (gguf_bytes.header({"general.name": "x"}) + b"\0" * 32, "has no weights, at most a vocabulary"),
+        (
+            gguf_bytes.header({"general.name": "x"}, [("x", (64,), 1)]) + b"\0" * 256,
+            "The metadata has no general.architecture",
+        ),
     ],
 )
 def test_a_file_that_is_no_model_is_named(registry: FakeRegistry, tmp_path: Path, content: bytes, words: str) -> None:

@@ -6,8 +6,12 @@ import math
 
 import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils.autotune.setting import Setting
-from ansible_collections.llmops.ollama.plugins.module_utils.autotune.surrogate import Known, expected_improvement
-from hypothesis import given
+from ansible_collections.llmops.ollama.plugins.module_utils.autotune.surrogate import (
+    FLOOR,
+    Known,
+    expected_improvement,
+)
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 
@@ -64,6 +68,8 @@ def test_another_type_of_the_cache_promises_something() -> None:
 def test_what_holds_for_any_measurements(values: list[tuple[int, int, float, float]], shift: float) -> None:
     settings = [Setting(parallel, threads) for parallel in (1, 3, 8, 64) for threads in (1, 5, 64)]
     seen = [Known(Setting(parallel, threads), value, error) for parallel, threads, value, error in values]
+    best = max(each.value for each in seen)
+    assume(all(abs(best - each.value - FLOOR) > 1e-6 for each in seen))  # where rounding decides which side it is on
     promised = expected_improvement(seen, settings)
     assert all(0 <= each < 10 for each in promised)
     # A server that is faster in everything promises the same factors.
