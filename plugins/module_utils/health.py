@@ -41,12 +41,13 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at. ``detail`` is for a person and ends with a remedy where ``ok`` is false."""
+    """One thing that was looked at. ``detail`` is for a person and ends with the ``remedy`` where ``ok`` is false."""
 
     name: str
     ok: bool
     detail: str
     latency_ms: float
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,10 +158,10 @@ class Examination:
     def _checked(self, name: str, check: Callable[[], str]) -> Check:
         start = self._clock()
         try:
-            ok, detail = True, check()
+            ok, detail, remedy = True, check(), ""
         except OllamaError as error:
-            ok, detail = False, str(error)
-        return Check(name, ok, detail, round((self._clock() - start) * 1000, 1))
+            ok, detail, remedy = False, str(error), error.remedy
+        return Check(name, ok, detail, round((self._clock() - start) * 1000, 1), remedy)
 
     def _api(self) -> str:
         tags = self._client.tags()

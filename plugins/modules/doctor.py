@@ -39,8 +39,8 @@ options:
     default: {}
   models:
     description:
-      - The models that the host shall have, in every form that O(llmops.ollama.model#module:name) takes. If given, only
-        their pins of O(lock) count.
+      - The models that the host shall have, in every form that O(llmops.ollama.model#module:name) takes. One that is not
+        installed is a finding. If given, only their pins of O(lock) count.
     type: list
     elements: raw
   gpu:
@@ -55,6 +55,20 @@ options:
       - A moment in seconds since the epoch by the host's clock, after which requests were not those of users but of a
         check, for example RV(llmops.ollama.health#module:began). They do not count as use of a model.
     type: float
+  checks:
+    description:
+      - What the health of the server was found to be, RV(llmops.ollama.health#module:checks). A check that failed is a
+        finding where nothing else that is found says the same.
+    type: list
+    elements: dict
+    default: []
+  refused:
+    description:
+      - Why the models that the host shall have do not fit it, in the words of M(llmops.ollama.tuning_facts), where it says
+        that they do not (C(ollama_tuning.memory.refused)). Then no value of O(environment) is to be had on the host, and
+        this is the finding.
+    type: str
+    default: ''
   since_hours:
     description:
       - How far back the journal is read. Of what is logged for each request the newest 2000 lines count.
@@ -133,6 +147,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.entry import SERVER_
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.diagnosis import checked, diagnose, healthy
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import FailedCheck
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding import PROBLEM
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.gather import Looker
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import GPU_ALL, GPU_CHOICES
@@ -154,6 +169,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "models": {"type": "list", "elements": "raw"},
     "gpu": {"type": "str", "choices": list(GPU_CHOICES), "default": GPU_ALL},
     "requests_until": {"type": "float"},
+    "checks": {"type": "list", "elements": "dict", "default": []},
+    "refused": {"type": "str", "default": ""},
     "since_hours": {"type": "float", "default": 24.0},
     "observe_seconds": {"type": "float", "default": 1.0},
     "fail_on_findings": {"type": "bool", "default": False},
@@ -179,6 +196,8 @@ def execute(module: AnsibleModule) -> Result:
             models=models,
             gpu=given["gpu"],
             until=given["requests_until"],
+            failed=[FailedCheck.of_result(check) for check in given["checks"] if not check.get("ok")],
+            refused=given["refused"],
         )
     found = diagnose(seen)
     result: Result = {

@@ -153,7 +153,9 @@ models:
   type: list
   elements: dict
 checks:
-  description: What was looked at, each with C(name), C(ok), C(detail) and C(latency_ms).
+  description:
+    - What was looked at, each with C(name), C(ok), C(detail), C(latency_ms) and, where it failed, C(remedy), with which
+      the detail ends.
   returned: always
   type: list
   elements: dict

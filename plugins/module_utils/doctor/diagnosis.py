@@ -4,15 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Callable
-
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor import memory, running, settings, speed
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import Evidence, mib
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding import PROBLEM, SEVERITIES, SYMPTOMS, Finding
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.journal import JOURNAL_LINES
-
-Detector = Callable[[Evidence], Iterator[Finding]]
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.proof import Detector, unexplained
 
 DETECTORS: tuple[Detector, ...] = (
     *running.DETECTORS,
@@ -24,7 +20,9 @@ DETECTORS: tuple[Detector, ...] = (
 
 def diagnose(seen: Evidence) -> list[Finding]:
     """Everything that was found, problems first."""
-    found = [finding for detector in DETECTORS for finding in detector(seen)]
+    by_detector = {detector: list(detector(seen)) for detector in DETECTORS}
+    found = [finding for findings in by_detector.values() for finding in findings]
+    found += unexplained(seen, [detector for detector, findings in by_detector.items() if findings])
     return sorted(found, key=lambda each: (SEVERITIES.index(each.severity), SYMPTOMS.index(each.symptom)))
 
 

@@ -117,6 +117,21 @@ class Loaded:
 
 
 @dataclass(frozen=True)
+class FailedCheck:
+    """A check of ``health`` that failed: what it found, and what to do, as sentences."""
+
+    name: str
+    problem: str
+    remedy: str
+
+    @classmethod
+    def of_result(cls, check: Mapping[str, Any]) -> FailedCheck:
+        """From one of the checks in the module's result, whose detail ends in the remedy."""
+        remedy = str(check.get("remedy") or "")
+        return cls(str(check.get("name", "")), str(check.get("detail", "")).removesuffix(remedy).strip(), remedy)
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Everything that was seen on one host.
 
@@ -127,7 +142,8 @@ class Evidence:
     much of each model should be on GPUs, where there are any; ``gpu_layers`` what models were declared with.
     ``unread`` are models that the server has and cannot tell about, with what it says. ``taken_back`` has the file in
     which an empty assignment takes a variable back that another file sets. What was asked after ``until`` (s since the
-    epoch) was asked in order to see whether the server answers.
+    epoch) was asked in order to see whether the server answers, which is how ``failed`` was found. ``declared`` are the
+    models that the host shall have. ``refused`` is why they cannot fit, in the tuner's words.
     """
 
     unit: Unit
@@ -162,6 +178,9 @@ class Evidence:
     unread: Mapping[str, str] = field(default_factory=dict)
     taken_back: Mapping[str, str] = field(default_factory=dict)
     until: float = float("inf")
+    failed: tuple[FailedCheck, ...] = ()
+    declared: tuple[str, ...] = ()
+    refused: str = ""
 
     @property
     def engine(self) -> Engine:

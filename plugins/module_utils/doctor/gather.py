@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import (
     Evidence,
+    FailedCheck,
     Loaded,
     Process,
     Runner,
@@ -84,6 +85,8 @@ class Looker:
         models: Sequence[Definition] | None = None,
         gpu: str = GPU_ALL,
         until: float | None = None,
+        failed: Sequence[FailedCheck] = (),
+        refused: str = "",
     ) -> Evidence:
         """Gather everything about one host; takes ``seconds``, and the time that a silent server is waited for."""
         files, now = Files(self.root), self.now()
@@ -115,6 +118,9 @@ class Looker:
             taken_back=taken_back,
             files=unit_files,
             until=float("inf") if until is None else until,
+            failed=tuple(failed),
+            declared=tuple(str(model.name) for model in models or ()),
+            refused=refused,
             journal=self._service_journal(service, now - hours * 3600),
             kernel=tuple(
                 line

@@ -17,6 +17,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding impor
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import VARIABLES, unusable, variable_problem
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import TUNED
+from ansible_collections.llmops.ollama.plugins.module_utils.loaded_model import same_model
 from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import LOCK_REMEDY
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import is_own_drop_in
 
@@ -133,6 +134,25 @@ def cannot_be_read(seen: Evidence) -> Iterator[Finding]:
         yield Finding(SETTING, PROBLEM, f"The server cannot read its model {name}.", brief(said), remedy)
 
 
+def not_installed(seen: Evidence) -> Iterator[Finding]:
+    """A model that the host shall have and that its server does not list."""
+    if seen.api_problem:
+        return
+    have = [name for name, _ in seen.installed]
+    # drifted_from_lock() names these.
+    have += [drift.name for drift in seen.drifted if not drift.has]
+    for name in seen.declared:
+        if not any(same_model(name, other) for other in have):
+            yield Finding(
+                SETTING,
+                PROBLEM,
+                f"{name} is declared, and the server does not have it.",
+                f"/api/tags lists {', '.join(other for other, _ in seen.installed) or 'no model'}",
+                "Run site.yml (--tags models is enough): it provides the models. If it did, see whether OLLAMA_MODELS of "
+                "the process is the store that ollama_models_path says.",
+            )
+
+
 def needs_reload(seen: Evidence) -> Iterator[Finding]:
     """Files that systemd has not read."""
     unread = ", ".join(file.path for file in seen.files if file.unread)
@@ -224,6 +244,7 @@ DETECTORS = (
     cannot_be_used,
     drifted_from_lock,
     cannot_be_read,
+    not_installed,
     needs_reload,
     older_than_its_files,
     too_old_for_parallel,

@@ -142,6 +142,8 @@ def test_nobody_there(closed_port: int) -> None:
     assert found(health) == {"api": False}
     assert "Connection refused" in detail(health, "api")
     assert "systemctl status ollama" in detail(health, "api")
+    assert health.checks[0].remedy
+    assert detail(health, "api").endswith(f" {health.checks[0].remedy}")
     assert (health.version, health.models) == ("", ())
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import FailedCheck
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.gather import Looker
 from doctor_evidence import HEALTHY
 
@@ -30,7 +31,11 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 @pytest.mark.parametrize("check", [True, False])
 def test_a_finding_is_a_result(run_module: RunModule, looked: list[Any], check: bool) -> None:
-    result = run_module("doctor", check=check, environment={"OLLAMA_NUM_PARALLEL": 2}, predicted_mb=900)
+    checks = [
+        {"name": "api", "ok": True, "detail": "fine", "latency_ms": 1.0, "remedy": ""},
+        {"name": "settings", "ok": False, "detail": "One is wrong. Correct it.", "remedy": "Correct it."},
+    ]
+    result = run_module("doctor", check=check, environment={"OLLAMA_NUM_PARALLEL": 2}, predicted_mb=900, checks=checks)
     assert not result.get("failed")
     assert (result["changed"], result["healthy"]) == (False, False)
     assert result["findings"] == [
@@ -52,6 +57,8 @@ def test_a_finding_is_a_result(run_module: RunModule, looked: list[Any], check: 
         "models": None,
         "gpu": "all",
         "until": None,
+        "failed": [FailedCheck("settings", "One is wrong.", "Correct it.")],
+        "refused": "",
     }
     assert looked == [("http://127.0.0.1:11434", "ollama.service", {"OLLAMA_NUM_PARALLEL": "2"}, options)]
 

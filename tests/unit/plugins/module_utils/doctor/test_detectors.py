@@ -11,13 +11,13 @@ import pytest
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor import memory, running, settings, speed
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.diagnosis import (
     DETECTORS,
-    Detector,
     checked,
     diagnose,
     healthy,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import (
     Evidence,
+    FailedCheck,
     Loaded,
     Process,
     Runner,
@@ -36,6 +36,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding impor
     Finding,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.journal import Line
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.proof import Detector
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Gpu
 from ansible_collections.llmops.ollama.plugins.module_utils.model_lock import Drift
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import Unit, parse_unit
@@ -287,6 +288,20 @@ CASES = [
         PROBLEM,
         ("cannot read its model gemma3:270m", "invalid manifest", "ollama rm gemma3:270m"),
         ({},),
+    ),
+    Case(
+        settings.not_installed,
+        {"declared": ("gemma3:270m", "smollm2:135m")},
+        SETTING,
+        PROBLEM,
+        ("smollm2:135m is declared", "/api/tags lists gemma3:270m", "Run site.yml (--tags models"),
+        (
+            {},
+            {"declared": ("registry.ollama.ai/library/Gemma3:270m",)},
+            {"declared": ("smollm2:135m",), "drifted": (Drift("smollm2:135m", "", "b" * 64),)},
+            # A server that does not answer lists nothing.
+            {"declared": ("smollm2:135m",), "installed": (), "api_problem": "refused"},
+        ),
     ),
     Case(
         settings.needs_reload,
@@ -882,3 +897,48 @@ def test_the_next_smaller_quantization(
 ) -> None:
     seen = replace(HEALTHY, loaded=(Loaded(name, quantization, GIB, 0),), installed=installed, wanted=WANTED)
     assert words.lower() in memory.remedy(seen).lower()
+
+
+# --- what only the proof knows --------------------------------------------------------------------------------------
+
+REPLACED = "ollama.service does not run as it is configured: its program /opt/ollama was replaced since it started."
+NO_LIMIT = "ollama.service does not run as it is configured: MemoryMax should be 3584M and is infinity"
+RELOAD = "its files were changed without telling systemd (NeedDaemonReload)"
+RELOADING: Changes = {"unit": RUNNING._replace(need_daemon_reload=True)}
+DRIFTS: Changes = {"environment": has(OLLAMA_NUM_PARALLEL="1"), "settings": ()}
+
+
+@pytest.mark.parametrize(
+    ("name", "problem", "changes", "words"),
+    [
+        ("unit", REPLACED, {}, "The service does not run as it is configured."),
+        # A reload is told already, and hides nothing that comes with it.
+        ("unit", f"{NO_LIMIT}; {RELOAD}.", RELOADING, "The service does not run as it is configured."),
+        ("unit", f"ollama.service does not run as it is configured: {RELOAD}.", RELOADING, ""),
+        ("environment", "OLLAMA_NUM_PARALLEL should be '2'.", {}, "The server does not have the variables"),
+        ("environment", "OLLAMA_NUM_PARALLEL should be '2'.", DRIFTS, ""),
+        ("context", "The context is 2048.", {}, "The check context of the server's health failed."),
+        ("context", "The context is 2048.", {"refused": "The models do not fit."}, ""),
+        ("generate", "m:1 is not there.", {}, "The server could not generate with its model."),
+        ("generate", "m:1 is not there.", {"declared": ("m:1",)}, ""),
+        ("generate", "500.", {"journal": read("0.24.0-memory.txt"), "until": STARTED - 1e6}, ""),
+        # What the journal tells of an hour ago explains nothing.
+        ("generate", "500.", {"journal": read("0.24.0-memory.txt"), "until": STARTED + 1e6}, "could not generate"),
+        ("settings", "A is not read.", {"environment": has(OLLAMA_NUM_PARALEL="4")}, ""),
+        ("generate", "No answer.", {**DOWN, "unit": RUNNING._replace(active_state="failed")}, ""),
+    ],
+)
+def test_a_failed_check_is_told_once(name: str, problem: str, changes: Changes, words: str) -> None:
+    without = diagnose(replace(HEALTHY, **changes))
+    found = diagnose(replace(HEALTHY, failed=(FailedCheck(name, problem, "Do this."),), **changes))
+    assert len(found) == len(without) + bool(words)
+    for finding in found:
+        if finding not in without:
+            assert words in finding.what
+            assert (finding.severity, finding.remedy) == (PROBLEM, "Do this.")
+            assert finding.evidence == f"health, {name}: {problem}"
+
+
+def test_a_check_of_the_modules_result() -> None:
+    result = {"name": "unit", "ok": False, "detail": "A is not B. Set it.", "remedy": "Set it.", "latency_ms": 1.0}
+    assert FailedCheck.of_result(result) == FailedCheck("unit", "A is not B.", "Set it.")
