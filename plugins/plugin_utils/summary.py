@@ -91,7 +91,9 @@ def doctor_report(host: str, variables: HostVars) -> str:
 def _labelled(label: str, text: str) -> list[str]:
     """Text beside a label, wrapped to the screen; a long path or log line is cut rather than left to run out."""
     margin = "  " + label.ljust(9 if len(label) > 2 else 2) + "  "
-    return textwrap.wrap(text, WIDTH, initial_indent=margin, subsequent_indent=" " * len(margin)) or [margin.rstrip()]
+    others = " " * len(margin)
+    lines = textwrap.wrap(text, WIDTH, initial_indent=margin, subsequent_indent=others, break_on_hyphens=False)
+    return lines or [margin.rstrip()]
 
 
 def _overview(servers: Mapping[str, HostVars], gateways: Mapping[str, HostVars]) -> str:
