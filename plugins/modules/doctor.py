@@ -39,8 +39,8 @@ options:
     default: {}
   models:
     description:
-      - The models that the host shall have, in every form that O(llmops.ollama.model#module:name) takes. One that is not
-        installed is a finding. If given, only their pins of O(lock) count.
+      - The models that the host shall have, in every form that O(llmops.ollama.model#module:name) takes. One that is
+        not installed is a finding. If given, only their pins of O(lock) count.
     type: list
     elements: raw
   gpu:
@@ -64,9 +64,9 @@ options:
     default: []
   refused:
     description:
-      - Why the models that the host shall have do not fit it, in the words of M(llmops.ollama.tuning_facts), where it says
-        that they do not (C(ollama_tuning.memory.refused)). Then no value of O(environment) is to be had on the host, and
-        this is the finding.
+      - Why the models that the host shall have do not fit it, in the words of M(llmops.ollama.tuning_facts), where it
+        says that they do not (C(ollama_tuning.memory.refused)). Then no value of O(environment) is to be had on the
+        host, and this is the finding.
     type: str
     default: ''
   since_hours:

@@ -33,7 +33,7 @@ def healthy(found: list[Finding]) -> bool:
 
 def checked(seen: Evidence, hours: float) -> list[str]:
     """What was looked at, so that finding nothing means something; what could not be is said, too."""
-    unit = seen.unit
+    unit, kills = seen.unit, seen.after
     groups = sorted({seen.after.memory_group, seen.after.cpu_group} - {""})
     process = f"process {unit.main_pid}" if unit.main_pid else "no process"
     return [
@@ -53,8 +53,12 @@ def checked(seen: Evidence, hours: float) -> list[str]:
         if seen.api_problem
         else f"API: version {seen.version}, models loaded: {len(seen.loaded)}",
         f"lock: {len(seen.drifted)} of {seen.pinned} pinned models drifted" if seen.pinned else "lock: none given",
+        f"model store: {mib(seen.disk_free)} of {mib(seen.disk_size)} are free in {seen.store}"
+        if seen.disk_size
+        else "model store: not found, or not readable",
         f"memory: {mib(seen.memory_free)} of {mib(seen.memory_limit)} left, service uses {mib(seen.service_rss)}",
-        f"control groups: {', '.join(groups) or 'none readable'}",
+        f"control groups: {', '.join(groups) or 'none readable'}"
+        + (f"; killed in {kills.memory_group} since it was made: {kills.oom_kills}" if kills.oom_kills else ""),
         f"CPUs: load {seen.load_average:.1f}, {len(seen.processes)} other processes watched for {seen.seconds:g} s, "
         f"model processes: {len(seen.runners)}, threads of each: {', '.join(map(str, seen.threads)) or 'unknown'}",
     ]

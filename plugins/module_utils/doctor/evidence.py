@@ -143,7 +143,9 @@ class Evidence:
     ``unread`` are models that the server has and cannot tell about, with what it says. ``taken_back`` has the file in
     which an empty assignment takes a variable back that another file sets. What was asked after ``until`` (s since the
     epoch) was asked in order to see whether the server answers, which is how ``failed`` was found. ``declared`` are the
-    models that the host shall have. ``refused`` is why they cannot fit, in the tuner's words.
+    models that the host shall have. ``refused`` is why they cannot fit, in the tuner's words. ``limits`` are the memory
+    limits that the unit's files set; ``missing`` are files that it must take variables from and that are not there.
+    ``store`` is where the server keeps its models, on a file system of ``disk_size`` bytes (0: not known).
     """
 
     unit: Unit
@@ -181,6 +183,11 @@ class Evidence:
     failed: tuple[FailedCheck, ...] = ()
     declared: tuple[str, ...] = ()
     refused: str = ""
+    limits: tuple[Setting, ...] = ()
+    missing: tuple[str, ...] = ()
+    store: str = ""
+    disk_free: int = 0
+    disk_size: int = 0
 
     @property
     def engine(self) -> Engine:

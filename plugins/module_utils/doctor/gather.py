@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Callable
+from typing import Callable, NamedTuple
 from urllib.parse import urlsplit
 
 from ansible_collections.llmops.ollama.plugins.module_utils.client import Client
@@ -25,10 +26,10 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence impo
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.journal import JOURNAL_LINES, Line, parse_journal
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.live import IsService, port_holder, watch_processes
-from ansible_collections.llmops.ollama.plugins.module_utils.engine import GPU_ALL
+from ansible_collections.llmops.ollama.plugins.module_utils.engine import GPU_ALL, clean
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import OllamaError, Unreachable
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.cgroup import ancestors, read_limits
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import UNIT_LIMITS, Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files, to_int
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.memory import read_memory
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.probe import probe
@@ -56,10 +57,23 @@ DROP_INS = ("/etc/systemd/system", "/run/systemd/system")
 # A stopped unit has no process whose control groups could be read: this one's are the nearest.
 SELF = "self"
 
+# What may be a variable; systemd ignores another assignment.
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
 # Watches the host's processes for so many seconds; told which belong to the service.
 Watch = Callable[[float, IsService], "tuple[Process, ...]"]
 # Names the process, not of the service, that listens on a port; empty where there is none.
 Holder = Callable[[int, IsService], str]
+
+
+class _Configured(NamedTuple):
+    """What a unit's files say; see ``Evidence``."""
+
+    files: tuple[UnitFile, ...] = ()
+    settings: tuple[Setting, ...] = ()
+    taken_back: Mapping[str, str] = {}
+    limits: tuple[Setting, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,7 +106,7 @@ class Looker:
         files, now = Files(self.root), self.now()
         unit = Systemd(self.run).show(service)
         pid = str(unit.main_pid) if unit.main_pid else SELF
-        unit_files, settings, taken_back = self._unit_files(files, service)
+        configured = self._configured(files, service)
         runners = _runners(files, unit.main_pid)
         pids = [unit.main_pid, *(runner.pid for runner in runners)] if unit.main_pid else []
 
@@ -109,14 +123,22 @@ class Looker:
         # Pages of files give way: after a load the weights' file is among them.
         free = [memory.available, *([limits.memory_most] if limits.memory_most is not None else [])]
         limit = [memory.total, *([limits.memory] if limits.memory is not None else [])]
+        environment = self._environment(unit)
+        store = _store(environment or {each.name: each.value for each in configured.settings})
+        disk_size, disk_free = _disk(files, store)
         seen = Evidence(
             unit=unit,
             now=now,
             wanted=wanted,
-            environment=self._environment(unit),
-            settings=settings,
-            taken_back=taken_back,
-            files=unit_files,
+            environment=environment,
+            settings=configured.settings,
+            taken_back=configured.taken_back,
+            limits=configured.limits,
+            files=configured.files,
+            missing=configured.missing,
+            store=store,
+            disk_free=disk_free,
+            disk_size=disk_size,
             until=float("inf") if until is None else until,
             failed=tuple(failed),
             declared=tuple(str(model.name) for model in models or ()),
@@ -181,15 +203,13 @@ class Looker:
         others = self._journal([f"--unit={service}", f"--grep={NO_REQUEST}"], start, JOURNAL_LINES)
         return (*(line for line in others if line.time < newest[0].time), *newest)
 
-    def _unit_files(
-        self, files: Files, service: str
-    ) -> tuple[tuple[UnitFile, ...], tuple[Setting, ...], dict[str, str]]:
-        """The unit's files, what they set in the order in which systemd reads them, and what one takes back."""
+    def _configured(self, files: Files, service: str) -> _Configured:
+        """The unit's files, and what they set in the order in which systemd reads them."""
         command = ["systemctl", "show", service, "--property=FragmentPath,DropInPaths,EnvironmentFiles"]
         try:
             output = self.run(command, QUERY_SECONDS).output
         except OllamaError:
-            return (), (), {}
+            return _Configured()
         values = parse_properties(output)
         main = values.get("FragmentPath", "")
         known = values.get("DropInPaths", "").split()
@@ -199,25 +219,35 @@ class Looker:
         unread = [path for path in on_disk if path.rpartition("/")[2] not in names]
         found: list[UnitFile] = []
         settings: list[Setting] = []
+        limits: list[Setting] = []
+        missing: list[str] = []
         taken_back: dict[str, str] = {}
         for path in [*([main] if main else []), *known, *unread]:
             changed = _changed(files, path)
             if changed is None:
                 continue
             found.append(UnitFile(path, changed, path == main, path in unread))
-            for setting in _settings(files, path) if path not in unread else ():
-                if setting:
-                    settings.append(setting)
-                    taken_back.pop(setting.name, None)
-                else:
+            for key, value in _service_lines(files, path) if path not in unread else ():
+                if key in UNIT_LIMITS:
+                    limits.append(Setting(path, key, value))
+                elif key == "Environment" and value:
+                    assigned = _assignments(path, value)
+                    settings += assigned
+                    for setting in assigned:
+                        taken_back.pop(setting.name, None)
+                elif key == "Environment":  # it takes back all before it
                     taken_back.update({each.name: path for each in settings})
                     settings = []
         # systemd reads these last, and names them as it reads them, without its specifiers.
-        for pattern in environment_files(values.get("EnvironmentFiles", "")):
-            for path in files.glob(pattern):
+        named = values.get("EnvironmentFiles", "")
+        for pattern in environment_files(named):
+            paths = files.glob(pattern)
+            for path in paths:
                 found.append(UnitFile(path, _changed(files, path) or 0.0, variables=True))
                 settings += _variables(files, path)
-        return tuple(found), tuple(settings), taken_back
+            if not paths and f"{pattern} (ignore_errors=no)" in named.splitlines():
+                missing.append(pattern)
+        return _Configured(tuple(found), tuple(settings), taken_back, tuple(limits), tuple(missing))
 
 
 def _changed(files: Files, path: str) -> float | None:
@@ -227,19 +257,37 @@ def _changed(files: Files, path: str) -> float | None:
         return None
 
 
-def _settings(files: Files, path: str) -> Iterator[Setting | None]:
-    """The variables that one file of the unit sets; None for an empty assignment, which takes back all before it."""
+def _store(environment: Mapping[str, str]) -> str:
+    """Where the server keeps its models; empty where nothing says so."""
+    home = environment.get("HOME", "")
+    return clean(environment.get("OLLAMA_MODELS", "")) or (f"{home}/.ollama/models" if home else "")
+
+
+def _disk(files: Files, folder: str) -> tuple[int, int]:
+    """Size of a folder's file system, and what of it users other than root may still write. Bytes."""
+    try:
+        usage = shutil.disk_usage(files.path(folder)) if folder else None
+    except OSError:
+        usage = None
+    return (usage.total, usage.free) if usage else (0, 0)
+
+
+def _service_lines(files: Files, path: str) -> Iterator[tuple[str, str]]:
+    """What a unit's file sets of the service. Of what is in another section, or in none, systemd takes nothing."""
+    section = ""
     for line in files.read(path).replace("\\\n", " ").splitlines():
+        if line.lstrip().startswith("["):
+            section = line.strip()
         key, _, value = (part.strip() for part in line.partition("="))
-        if key == "Environment":
-            yield from _assignments(path, value) if value else [None]
+        if section == "[Service]":
+            yield key, value
 
 
 def _variables(files: Files, path: str) -> Iterator[Setting]:
     """What a file with variables sets: one in a line, as it is there but for quotes around it."""
     for row in files.read(path).replace("\\\n", "").splitlines():
         name, equals, value = row.strip().partition("=")
-        if equals and re.fullmatch(r"[A-Za-z_]\w*", name.strip()):
+        if equals and _NAME.fullmatch(name.strip()):
             text = value.strip()
             quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
             yield Setting(path, name.strip(), text[1:-1] if quoted else text)
@@ -252,7 +300,7 @@ def _assignments(path: str, text: str) -> list[Setting]:
     except ValueError:  # an open quote: systemd ignores the line
         return []
     pairs = (word.partition("=") for word in words if "=" in word)
-    return [Setting(path, name, value.replace("%%", "%")) for name, _, value in pairs]
+    return [Setting(path, name, value.replace("%%", "%")) for name, _, value in pairs if _NAME.fullmatch(name)]
 
 
 def _ask(client: Client, seen: Evidence, lock: Lock, models: Sequence[Definition] | None) -> Evidence:
@@ -292,7 +340,9 @@ def _runners(files: Files, pid: int) -> tuple[Runner, ...]:
             try:
                 environment = read_environ(child, str(files.path("/proc")))
             except OllamaError:
-                continue  # it has just ended
+                if not files.exists(f"/proc/{child}"):
+                    continue  # it has just ended
+                environment = {}  # only root may read it
             rss, swap = _status(files, child, "VmRSS"), _status(files, child, "VmSwap")
             found += [Runner(child, command, environment, rss, swap), *_runners(files, child)]
     return tuple(found)

@@ -19,7 +19,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding impor
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.journal import Line
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import duration
-from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import SERVICE
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import SERVICE, TUNED
 
 # llama-server's own limit for its prompt cache, for each loaded model.
 DEFAULT_CACHE_MB = 8192
@@ -138,7 +138,9 @@ def killed(seen: Evidence) -> Iterator[Finding]:
     counted = f"{seen.after.memory_group}/: processes killed since the group was made: {seen.after.oom_kills}"
     own = seen.after.memory_group.endswith(f"/{seen.unit.name}")
     hints = said or by_signal[-1:] or _gone(seen)
-    if seen.after.oom_kills and (own or hints):
+    # The count alone may be of long ago.
+    grew = seen.after.oom_kills > seen.before.oom_kills
+    if seen.after.oom_kills and (hints or (own and grew)):
         said = [*hints, counted]
     if said:
         yield Finding(
@@ -157,7 +159,7 @@ def killed(seen: Evidence) -> Iterator[Finding]:
             brief(by_signal[-1]),
             f"If nobody did it by hand (kill -9): {remedy(seen)}",
         )
-    if seen.after.oom_kills:
+    if seen.after.oom_kills and (grew or any("Killed process" in line.text for line in seen.kernel)):
         yield Finding(
             MEMORY,
             WARNING,
@@ -186,7 +188,7 @@ def at_the_limit(seen: Evidence) -> Iterator[Finding]:
             f"{seen.after.memory_group}: {mib(seen.memory_free)} of {mib(seen.memory_limit)} left, limit hit "
             f"{times(seen.after.limit_hits)} in all and {times(limits)} in {seen.seconds:g} s, "
             f"slowed down {times(highs)}",
-            f"Raise the limit (MemoryMax=, MemoryHigh= or the container's), or: {remedy(seen)}",
+            f"Raise the limit ({_limits(seen) or 'MemoryMax=, MemoryHigh='} or the container's), or: {remedy(seen)}",
         )
 
 
@@ -204,6 +206,8 @@ def in_swap(seen: Evidence) -> Iterator[Finding]:
 
 def less_than_predicted(seen: Evidence) -> Iterator[Finding]:
     """What is available, with what the service has already, is less than what its models will need."""
+    if seen.refused:  # the tuner knows more of it
+        return
     if seen.predicted_mb is None or not seen.memory_limit:
         return
     known = seen.hardware.memory_room_mb if seen.hardware and seen.unit.name == SERVICE else None
@@ -214,6 +218,18 @@ def less_than_predicted(seen: Evidence) -> Iterator[Finding]:
             PROBLEM,
             "The models as they are configured need more memory than there is for them.",
             f"predicted {seen.predicted_mb} MiB; {room} MiB are free or used by it now",
+            remedy(seen),
+        )
+
+
+def do_not_fit(seen: Evidence) -> Iterator[Finding]:
+    """The tuner finds no way to run the models here, so that nothing is to be had from running site.yml again."""
+    if seen.refused:
+        yield Finding(
+            MEMORY,
+            PROBLEM,
+            "The models that are declared do not fit this host, so that site.yml refuses them.",
+            seen.refused + (f" The unit's files limit it: {_limits(seen)}." if _limits(seen) else ""),
             remedy(seen),
         )
 
@@ -269,8 +285,21 @@ def cache_without_limit(seen: Evidence) -> Iterator[Finding]:
     )
 
 
+def _limits(seen: Evidence) -> str:
+    """The memory limits that somebody else than the role set for the unit, each with its file."""
+    # What is read later wins.
+    last = {each.name: each for each in seen.limits if not each.file.endswith(f"/{TUNED}")}
+    return ", ".join(f"{each.name}={each.value} in {each.file}" for each in last.values() if each.value)
+
+
 def remedy(seen: Evidence) -> str:
-    """The guide's three remedies, with this host's numbers."""
+    """The guide's three remedies, with this host's numbers; where the tuner finds that none helps, what does."""
+    if seen.refused:
+        raised = f"Raise or remove {_limits(seen)}, declare" if _limits(seen) else "Declare"
+        return (
+            f"{raised} other models, or change ollama_tuning_policy (reserve, min_context_length, quantized_kv); then "
+            "run site.yml."
+        )
     ways = []
     if seen.parallel > 1:
         ways.append(f"lower OLLAMA_NUM_PARALLEL from {seen.parallel} to {seen.parallel // 2}")
@@ -320,6 +349,7 @@ DETECTORS = (
     at_the_limit,
     in_swap,
     less_than_predicted,
+    do_not_fit,
     kept_for_nobody,
     several_models,
     cache_without_limit,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import Evidence, Setting
+from ansible_collections.llmops.ollama.plugins.module_utils.doctor.evidence import Evidence, Setting, UnitFile
 from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding import (
     PROBLEM,
     SETTING,
@@ -27,13 +27,18 @@ CLOCK_SLACK = 1.0
 NOT_IN_A_FILE = (
     "No file of the unit sets it: restart the service; if it is there again, look at systemctl show-environment."
 )
+# What is set by another variable of the role than ollama_environment, in the unit itself.
+OF_THE_ROLE = {"OLLAMA_HOST": "ollama_host", "OLLAMA_MODELS": "ollama_models_path"}
 RESTART = "systemctl daemon-reload && systemctl restart"
+# The words differ between releases of systemd; that it goes on without the line is in all of them.
+_IGNORED = re.compile(r"(/[^:]+):(\d+): (.*\bignoring\b.*)", re.IGNORECASE)
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS")
 
 
 def not_in_process(seen: Evidence) -> Iterator[Finding]:
     """A wanted variable that the process lacks or has with another value."""
-    if seen.environment is None:
+    # Where the models do not fit, nobody writes what is wanted: do_not_fit() names the reason.
+    if seen.environment is None or seen.refused:
         return
     for name, value in sorted(seen.wanted.items()):
         has = seen.environment.get(name)
@@ -69,15 +74,43 @@ def overridden(seen: Evidence) -> Iterator[Finding]:
     for name in sorted(judged):
         last = _last(seen, name)
         lost = [each for each in seen.settings if each.name == name and last and each.value != last.value]
-        wanted = seen.wanted.get(name)
-        if not last or not lost or last.value == wanted or (wanted is None and lost[-1].file in main):
+        wanted, variable = seen.wanted.get(name), OF_THE_ROLE.get(name)
+        if not last or not lost or last.value == wanted:
             continue
+        if wanted is None and not variable and lost[-1].file in main:
+            continue
+        is_read = seen.environment is None or seen.environment.get(name) == last.value
+        counts = "counts" if is_read else "will count from the next start"
         yield Finding(
             SETTING,
             WARNING if wanted is None else PROBLEM,
-            f"{last.file} overrides {name}: {last.value} counts, not {lost[-1].value}.",
+            f"{last.file} overrides {name}: {last.value} {counts}, not {lost[-1].value}.",
             f"{lost[-1].file}: {name}={lost[-1].value}; read later, {last.file}: {name}={last.value}",
-            f"Remove {name} from {last.file}, or set it in ollama_environment; then run site.yml.",
+            f"Remove {name} from {last.file}, and set {variable} to what is meant; then run site.yml."
+            if variable
+            else f"Remove {name} from {last.file}, or set it in ollama_environment; then run site.yml.",
+        )
+
+
+def ignored(seen: Evidence) -> Iterator[Finding]:
+    """Lines of the unit's files that systemd said it ignores as it read the files that are there now."""
+    said: dict[UnitFile, dict[str, str]] = {}
+    files = {file.path: file for file in seen.files}
+    for line in seen.journal:
+        found = _IGNORED.fullmatch(line.text)
+        file = files.get(found[1]) if found else None
+        if found and file and line.time >= file.changed:
+            said.setdefault(file, {})[found[2]] = found[3]  # at each reload once more
+    for file, lines in said.items():
+        shown = {number: words.partition(":")[0] if _SECRET.search(words) else words for number, words in lines.items()}
+        yield Finding(
+            SETTING,
+            # The unit may be written for releases of systemd that know more.
+            WARNING if file.main else PROBLEM,
+            f"systemd ignores {'lines' if len(lines) > 1 else 'line'} {', '.join(lines)} of {file.path}.",
+            "; ".join(brief(f"{file.path}:{number}: {words}") for number, words in shown.items()),
+            f'Correct what is ignored (a variable is set in [Service] by Environment="NAME=value"), then: {RESTART} '
+            f"{seen.unit.name}.",
         )
 
 
@@ -148,15 +181,16 @@ def not_installed(seen: Evidence) -> Iterator[Finding]:
                 PROBLEM,
                 f"{name} is declared, and the server does not have it.",
                 f"/api/tags lists {', '.join(other for other, _ in seen.installed) or 'no model'}",
-                "Run site.yml (--tags models is enough): it provides the models. If it did, see whether OLLAMA_MODELS of "
-                "the process is the store that ollama_models_path says.",
+                "Run site.yml (--tags models is enough): it provides the models. If it did so before, see whether "
+                "OLLAMA_MODELS of the process is the store that ollama_models_path names.",
             )
 
 
 def needs_reload(seen: Evidence) -> Iterator[Finding]:
     """Files that systemd has not read."""
     unread = ", ".join(file.path for file in seen.files if file.unread)
-    if seen.unit.need_daemon_reload or unread:
+    # Of a masked unit systemd reads no file, however often it is told to.
+    if seen.unit.load_state == "loaded" and (seen.unit.need_daemon_reload or unread):
         yield Finding(
             SETTING,
             PROBLEM,
@@ -239,6 +273,7 @@ def _sets(seen: Evidence, name: str, value: str) -> bool:
 
 DETECTORS = (
     overridden,
+    ignored,
     not_in_process,
     read_by_nobody,
     cannot_be_used,

@@ -64,4 +64,9 @@ HEALTHY = Evidence(
     after=Sample("/sys/fs/cgroup/system.slice/ollama.service", 0, 10, 0, "/sys/fs/cgroup", 10, 0, 0, 900, 5),
     seconds=1.0,
     predicted_mb=900,
+    declared=("gemma3:270m",),
+    limits=(Setting(TUNING, "MemoryMax", "3584M"),),
+    store="/var/lib/ollama/models",
+    disk_free=40 * GIB,
+    disk_size=100 * GIB,
 )

@@ -139,6 +139,25 @@ def killed_in(group: str) -> tuple[Line, ...]:
     return (*said(choice), *OOM_KERNEL)
 
 
+IGNORED = said(f"{LOCAL}:3: Unknown key 'Enviroment' in section [Service], ignoring.")
+# In the words of systemd 252, where a file that variables come from is not there.
+NO_FILE = said(
+    "ollama.service: Failed to load environment files: No such file or directory",
+    "ollama.service: Failed to run 'start' task: No such file or directory",
+    "ollama.service: Failed with result 'resources'.",
+    "Failed to start ollama.service - Ollama LLM service.",
+)
+TRUNCATED = said(
+    'level=WARN source=llama_server.go:317 msg="truncating input prompt" limit=2051 prompt=9002 keep=5 new=2051',
+    'level=WARN source=llama_server.go:317 msg="truncating input prompt" limit=2051 prompt=6002 keep=5 new=2051',
+)
+LIMITS = (Setting(TUNING, "MemoryHigh", "3072M"), Setting(TUNING, "MemoryMax", "3584M"))
+LONG_AGO: Changes = {
+    "before": replace(HEALTHY.before, oom_kills=1, memory_group="/sys/fs/cgroup/memory"),
+    "after": replace(HEALTHY.after, oom_kills=1, memory_group="/sys/fs/cgroup/memory"),
+}
+REFUSED = "The models do not fit: m:70b would take up to 40000 MiB. Choose a smaller model."
+
 CASES = [
     Case(
         settings.not_in_process,
@@ -165,15 +184,21 @@ CASES = [
         SETTING,
         PROBLEM,
         ("OLLAMA_NUM_PARALLEL is '1'", "no file of the unit sets it", "site.yml"),
-        # The file that has the last word is named by overridden().
-        ({"environment": has(OLLAMA_NUM_PARALLEL="1"), "settings": OVERRIDE},),
+        # The file that has the last word is named by overridden(); and what cannot fit nobody writes.
+        (
+            {"environment": has(OLLAMA_NUM_PARALLEL="1"), "settings": OVERRIDE},
+            {"environment": has(OLLAMA_NUM_PARALLEL="1"), "settings": (), "refused": REFUSED},
+        ),
     ),
     Case(
         settings.overridden,
         {"settings": OVERRIDE},
         SETTING,
         PROBLEM,
-        (f"{LOCAL} overrides OLLAMA_NUM_PARALLEL: 1 counts, not 2", f"Remove OLLAMA_NUM_PARALLEL from {LOCAL}"),
+        (
+            f"{LOCAL} overrides OLLAMA_NUM_PARALLEL: 1 will count from the next start, not 2.",
+            f"Remove OLLAMA_NUM_PARALLEL from {LOCAL}",
+        ),
         # What is wanted wins; a drop-in that changes what the unit itself says is what drop-ins are for.
         (
             {},
@@ -182,18 +207,77 @@ CASES = [
                 "settings": (
                     Setting(TUNING, "HTTPS_PROXY", "http://a:secret@proxy"),
                     Setting(LOCAL, "HTTPS_PROXY", "http://b:secret@proxy"),
-                    Setting(UNIT, "OLLAMA_HOST", "127.0.0.1"),
-                    Setting(LOCAL, "OLLAMA_HOST", "0.0.0.0"),  # noqa: S104  # a value, nobody listens
+                    Setting(UNIT, "OLLAMA_DEBUG", "0"),
+                    Setting(LOCAL, "OLLAMA_DEBUG", "1"),
                 )
             },
         ),
     ),
+    # What the role sets in the unit itself no drop-in is for.
     Case(
         settings.overridden,
-        {"settings": (Setting(TUNING, "OLLAMA_DEBUG", "0"), Setting(LOCAL, "OLLAMA_DEBUG", "1"))},
+        {
+            "settings": (Setting(UNIT, "OLLAMA_HOST", "127.0.0.1"), Setting(LOCAL, "OLLAMA_HOST", "127.0.0.1:9")),
+            "environment": has(OLLAMA_HOST="127.0.0.1:9"),
+        },
         SETTING,
         WARNING,
-        (LOCAL, "OLLAMA_DEBUG"),
+        ("127.0.0.1:9 counts, not 127.0.0.1.", f"Remove OLLAMA_HOST from {LOCAL}, and set ollama_host to"),
+    ),
+    Case(
+        settings.overridden,
+        {"settings": (Setting(UNIT, "OLLAMA_MODELS", "/a"), Setting(LOCAL, "OLLAMA_MODELS", "/b"))},
+        SETTING,
+        WARNING,
+        ("set ollama_models_path to",),
+    ),
+    Case(
+        settings.ignored,
+        {"files": (*HEALTHY.files, UnitFile(LOCAL, STARTED + 50)), "journal": IGNORED},
+        SETTING,
+        PROBLEM,
+        (
+            f"systemd ignores line 3 of {LOCAL}.",
+            f"{LOCAL}:3: Unknown key 'Enviroment' in section [Service], ignoring.",
+            "restart ollama.service",
+        ),
+        (
+            {},
+            {"journal": IGNORED},  # the file is gone
+            {"files": (UnitFile(LOCAL, STARTED + 61),), "journal": IGNORED},  # it is another one now
+        ),
+    ),
+    Case(
+        settings.ignored,
+        {
+            "files": (UnitFile(LOCAL, STARTED),),
+            "journal": (
+                *IGNORED,
+                *IGNORED,
+                *said(f"{LOCAL}:7: Invalid environment assignment, ignoring: MY_PASSWORD = hunter2"),
+            ),
+        },
+        SETTING,
+        PROBLEM,
+        ("ignores lines 3, 7 of", f"; {LOCAL}:7: Invalid environment assignment, ignoring do"),
+    ),
+    # A directive that an older systemd does not know yet.
+    Case(
+        settings.ignored,
+        {"journal": said(f"{UNIT}:30: Unknown key name 'ProtectClock' in section 'Service', ignoring.")},
+        SETTING,
+        WARNING,
+        (f"systemd ignores line 30 of {UNIT}.",),
+    ),
+    Case(
+        settings.overridden,
+        {
+            "settings": (Setting(TUNING, "OLLAMA_DEBUG", "0"), Setting(LOCAL, "OLLAMA_DEBUG", "1")),
+            "environment": has(OLLAMA_DEBUG="1"),
+        },
+        SETTING,
+        WARNING,
+        (f"{LOCAL} overrides OLLAMA_DEBUG: 1 counts, not 0.",),
     ),
     Case(
         settings.read_by_nobody,
@@ -316,7 +400,11 @@ CASES = [
         SETTING,
         PROBLEM,
         ("NeedDaemonReload=yes", f"not read yet: {LOCAL}", "systemctl daemon-reload"),
-        ({}, {"unit": unit("reloaded.txt")}),
+        (
+            {},
+            {"unit": unit("reloaded.txt")},
+            {"unit": RUNNING._replace(load_state="masked", need_daemon_reload=True)},
+        ),
     ),
     Case(
         settings.older_than_its_files,
@@ -439,7 +527,15 @@ CASES = [
         PROBLEM,
         ("Killed process 450 (llama-server)",),
     ),
-    Case(memory.killed, after(oom_kills=1), MEMORY, PROBLEM, ("ollama.service/: processes killed",)),
+    Case(
+        memory.killed,
+        after(oom_kills=1),
+        MEMORY,
+        PROBLEM,
+        ("ollama.service/: processes killed",),
+        # Nothing tells when that was.
+        ({**after(oom_kills=1), "before": replace(HEALTHY.before, oom_kills=1)},),
+    ),
     Case(
         memory.killed,
         {"journal": read("0.24.0-reloads.txt")},
@@ -452,6 +548,14 @@ CASES = [
     Case(
         memory.killed,
         after(oom_kills=1, memory_group="/sys/fs/cgroup/memory"),
+        MEMORY,
+        WARNING,
+        ("another process", "/sys/fs/cgroup/memory/"),
+        ({**LONG_AGO},),
+    ),
+    Case(
+        memory.killed,
+        {**LONG_AGO, "kernel": said("Out of memory: Killed process 77 (java) total-vm:1kB")},
         MEMORY,
         WARNING,
         ("another process", "/sys/fs/cgroup/memory/"),
@@ -485,11 +589,17 @@ CASES = [
         {**TIGHT, **after(limit_hits=60)},
         MEMORY,
         PROBLEM,
-        ("500 MiB of 16.0 GiB left", "60 times in all and 50 times in 1 s", "MemoryMax="),
+        ("500 MiB of 16.0 GiB left", "60 times in all and 50 times in 1 s", "(MemoryMax=, MemoryHigh= or"),
         # Reading model files fills the page cache up to the limit, which hurts nobody.
         ({}, after(limit_hits=10), {**FULL, **after(limit_hits=10)}),
     ),
-    Case(memory.at_the_limit, after(high_hits=3), MEMORY, WARNING, ("slowed down 3 times",)),
+    Case(
+        memory.at_the_limit,
+        {**after(high_hits=3), "limits": (*LIMITS, Setting(LOCAL, "MemoryHigh", "500M"))},
+        MEMORY,
+        WARNING,
+        ("slowed down 3 times", f"Raise the limit (MemoryHigh=500M in {LOCAL} or the container's)"),
+    ),
     Case(
         memory.in_swap,
         {"service_swap": 200 * MIB},
@@ -504,7 +614,30 @@ CASES = [
         MEMORY,
         PROBLEM,
         ("predicted 4000 MiB; 2478 MiB are free or used by it now",),
-        ({}, {"predicted_mb": None}, {"predicted_mb": 2400, "memory_free": 2 * GIB}),
+        (
+            {},
+            {"predicted_mb": None},
+            {"predicted_mb": 2400, "memory_free": 2 * GIB},
+            {"predicted_mb": 4000, "memory_free": 2 * GIB, "refused": REFUSED},
+        ),
+    ),
+    Case(
+        memory.do_not_fit,
+        {"refused": REFUSED},
+        MEMORY,
+        PROBLEM,
+        ("so that site.yml refuses them", f"seen {REFUSED} do", "Declare other models, or change ollama_tuning_policy"),
+        ({},),
+    ),
+    Case(
+        memory.do_not_fit,
+        {"refused": REFUSED, "limits": (*LIMITS, Setting(LOCAL, "MemoryMax", "600M"))},
+        MEMORY,
+        PROBLEM,
+        (
+            f"{REFUSED} The unit's files limit it: MemoryMax=600M in {LOCAL}.",
+            f"Raise or remove MemoryMax=600M in {LOCAL}, declare other models",
+        ),
     ),
     Case(
         memory.kept_for_nobody,
@@ -730,7 +863,7 @@ CASES = [
         {"unit": RUNNING._replace(load_state="masked")},
         STOPPED,
         PROBLEM,
-        ("ollama.service runs, and will not start again.", "systemctl unmask ollama.service"),
+        ("ollama.service runs, and will not start again.", "systemctl unmask ollama.service, then run site.yml."),
     ),
     Case(
         running.unit_down,
@@ -752,6 +885,57 @@ CASES = [
         STOPPED,
         PROBLEM,
         ("demo.service failed and systemd will try again", "journal: Error: listen tcp"),
+    ),
+    Case(
+        running.unit_down,
+        {**DOWN, "unit": unit("failed.txt")._replace(result="resources"), "journal": NO_FILE, "missing": ("/etc/a",)},
+        STOPPED,
+        PROBLEM,
+        (
+            "not there: /etc/a; journal: ollama.service: Failed to load environment files: No such file or directory",
+            "Write /etc/a, or begin its EnvironmentFile= with a minus",
+        ),
+    ),
+    Case(
+        running.not_at_boot,
+        {"unit": RUNNING._replace(file_state="disabled")},
+        STOPPED,
+        WARNING,
+        ("will not start when the host is booted", "systemctl enable ollama.service, or run site.yml."),
+        ({}, {"unit": RUNNING._replace(file_state="static")}, {"unit": unit("failed.txt")}),
+    ),
+    Case(
+        running.disk_full,
+        {"disk_free": 900 * MIB, "disk_size": 8 * GIB},
+        STOPPED,
+        WARNING,
+        ("/var/lib/ollama/models: 900 MiB of 8192 MiB are free", "ollama rm"),
+        (
+            {},
+            {"disk_free": 2 * GIB, "disk_size": 8 * GIB},
+            {"disk_free": 20 * GIB, "disk_size": 4000 * GIB},
+            {"disk_free": 0, "disk_size": 0},
+        ),
+    ),
+    Case(
+        running.disk_full,
+        {"disk_free": 9 * GIB, "disk_size": 200 * GIB},
+        STOPPED,
+        WARNING,
+        ("nearly full", "9216 MiB of 200.0 GiB"),
+    ),
+    Case(
+        running.truncated,
+        {"journal": TRUNCATED},
+        STOPPED,
+        WARNING,
+        ("too long for the context, twice.", "the longest has 9002 tokens, of which 2051 were kept", "num_ctx"),
+        # Since then the server was started anew, perhaps with a longer one.
+        (
+            {},
+            {"journal": TRUNCATED, "unit": RUNNING._replace(started=STARTED + 100)},
+            {"journal": TRUNCATED, "unit": unit("failed.txt")},
+        ),
     ),
     Case(
         running.restarts,
@@ -794,6 +978,13 @@ CASES = [
     ),
     Case(
         running.no_permission,
+        {**DOWN, "unit": unit("failed.txt"), "journal": said("Error: mkdir /srv/models: read-only file system")},
+        STOPPED,
+        PROBLEM,
+        ("mkdir /srv/models", "read-only for it", "Name the folder in ollama_models_path"),
+    ),
+    Case(
+        running.no_permission,
         {"journal": said("Unable to open /dev/kfd read-write: Permission denied")},
         SLOW,
         PROBLEM,
@@ -829,7 +1020,7 @@ def test_detector(case: Case) -> None:
     assert len(found) == 1, found
     (finding,) = found
     assert (finding.symptom, finding.severity) == (case.symptom, case.severity)
-    text = f"{finding.what} {finding.evidence} {finding.remedy}"
+    text = f"{finding.what} seen {finding.evidence} do {finding.remedy}"
     for word in case.words:
         assert word in text
     assert finding.what.endswith(".")
@@ -856,6 +1047,13 @@ def test_a_host_of_which_nothing_can_be_read() -> None:
     lines = checked(Evidence(unit=Unit("ollama.service")), 24)
     assert "journal: empty or not readable" in lines
     assert "environment: no process to read it from" in lines
+    assert "model store: not found, or not readable" in lines
+
+
+def test_an_old_count_of_kills_is_looked_at_and_no_finding() -> None:
+    seen = replace(HEALTHY, **LONG_AGO)
+    assert diagnose(seen) == []
+    assert any("killed in /sys/fs/cgroup/memory since it was made: 1" in line for line in checked(seen, 24))
 
 
 def test_problems_come_first_and_what_stops_the_server_before_all() -> None:

@@ -80,7 +80,10 @@ class FakeHost:
     def run(self, command: Sequence[str], timeout: float) -> Completed:
         self.commands.append(command)
         if FILES in command:
-            named = "".join(f"EnvironmentFiles={path} (ignore_errors=yes)\n" for path in self.variables)
+            named = "".join(
+                f"EnvironmentFiles={path} (ignore_errors={'no' if path == '/etc/must' else 'yes'})\n"
+                for path in self.variables
+            )
             return Completed(0, f"FragmentPath={UNIT}\nDropInPaths={TUNING}\n{named}", "")
         if command[0] == "systemctl":
             return Completed(0, self.show, "")
@@ -153,6 +156,25 @@ def test_a_runner_that_ends_while_somebody_looks(host: FakeHost, answering: Fake
     assert (seen.runners, seen.service_rss) == ((), 30 * MIB)
 
 
+def test_a_runner_whose_environment_only_root_may_read(host: FakeHost, answering: FakeServer) -> None:
+    (host.root / "proc/450/environ").unlink()
+    (host.root / "proc/450/environ").mkdir()  # which cannot be read like a file, by root neither
+    (runner,) = host.look(answering.url).runners
+    assert (runner.pid, runner.option("-np"), runner.environment) == (450, 2, {})
+
+
+def test_the_room_of_the_model_store(host: FakeHost, answering: FakeServer) -> None:
+    host.write("/x/.ollama/models/blobs/sha256-1", "")
+    seen = host.look(answering.url)
+    usage = shutil.disk_usage(host.root)
+    assert (seen.store, seen.disk_size) == ("/x/.ollama/models", usage.total)
+    assert 0 < seen.disk_free <= usage.total
+    host.write("/proc/402/environ", 'HOME=/x\0OLLAMA_MODELS="/y"\0')
+    answering.queue = [Answer(500)]
+    gone = host.look(answering.url)
+    assert (gone.store, gone.disk_size) == ("/y", 0)
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_counters_of_control_groups(host: FakeHost, answering: FakeServer, version: int) -> None:
     own, cpu = ("/sys/fs/cgroup/memory", "/sys/fs/cgroup/cpu")
@@ -199,9 +221,13 @@ def test_unit_files_in_the_order_in_which_systemd_reads_them(host: FakeHost, ans
         "EnvironmentFile=-/etc/default/ollama\nEnvironmentFile=-/etc/none\n",
     )
     host.write("/etc/default/ollama", '# no\n; no\nB="from file"\nexport C=9\nURLS=http://a, http://b\nP=50%%\n')
-    host.variables = ("/etc/default/ollama", "/etc/none", "/etc/llm.d/*.env")
+    host.variables = ("/etc/default/ollama", "/etc/none", "/etc/must", "/etc/llm.d/*.env")
     host.write("/etc/llm.d/a.env", "D = 1 \\\n2")
-    host.write(TUNING, "[Service]\nEnvironment=B=5%%\nEnvironment='open\n")
+    host.write(
+        TUNING,
+        "Environment=B=6\n[Unit]\nEnvironment=B=7\n[Service]\nEnvironment=B=5%%\nEnvironment='open\n"
+        'Environment="B = 8"\nMemoryMax=600M\n',
+    )
     host.write(LOCAL, "[Service]\nEnvironment=B=unread\n")
     seen = host.look(answering.url)
     assert seen.settings == (
@@ -216,6 +242,9 @@ def test_unit_files_in_the_order_in_which_systemd_reads_them(host: FakeHost, ans
     )
     assert [file.path for file in seen.files if file.variables] == ["/etc/default/ollama", "/etc/llm.d/a.env"]
     assert seen.taken_back == {}
+    assert seen.limits == (Setting(TUNING, "MemoryMax", "600M"),)
+    # Of these only what begins with a minus may be missing.
+    assert seen.missing == ("/etc/must",)
     assert [(file.path, file.main, file.unread) for file in seen.files if not file.variables] == [
         (UNIT, True, False),
         (TUNING, False, False),
