@@ -26,13 +26,15 @@ Detector = Callable[[Evidence], Iterator[Finding]]
 class Meaning(NamedTuple):
     """A failed check in a person's words, and the detectors that say the same.
 
-    Of those in ``lately`` only what they find in the journal since the checks were begun says it.
+    Of those in ``lately`` only what they find in the journal since the checks were begun says it. ``variable`` is what
+    the check is about: that the process has another value is told of all variables.
     """
 
     symptom: str
     what: str
     told_by: tuple[Detector, ...] = ()
     lately: tuple[Detector, ...] = ()
+    variable: str = ""
 
 
 CHECKS = {
@@ -56,8 +58,20 @@ CHECKS = {
     "settings": Meaning(
         SETTING, "The server has settings without effect.", (settings.read_by_nobody, settings.cannot_be_used)
     ),
-    "slots": Meaning(SETTING, "The model does not have the wanted number of slots.", (settings.fewer_slots,)),
-    "threads": Meaning(SLOW, "The model does not run with the wanted threads.", (speed.too_many_threads,)),
+    "slots": Meaning(
+        SETTING,
+        "The model does not have the wanted number of slots.",
+        (settings.fewer_slots,),
+        variable="OLLAMA_NUM_PARALLEL",
+    ),
+    "context": Meaning(SETTING, "The model does not have the wanted context.", variable="OLLAMA_CONTEXT_LENGTH"),
+    "kv_cache": Meaning(SETTING, "The model's cache is not of the wanted type.", variable="OLLAMA_KV_CACHE_TYPE"),
+    "threads": Meaning(
+        SLOW,
+        "The model does not run with the wanted threads.",
+        (speed.too_many_threads,),
+        variable="LLAMA_ARG_THREADS",
+    ),
     "gpu": Meaning(SLOW, "The model is not on the GPU as it should be.", (speed.not_on_the_gpu,)),
     "fit": Meaning(MEMORY, "The server took more memory than its limit.", (memory.killed, memory.at_the_limit)),
 }
@@ -76,6 +90,7 @@ def unexplained(seen: Evidence, spoke: Collection[Detector]) -> Iterator[Finding
         meaning = CHECKS.get(check.name, Meaning(SETTING, f"The check {check.name} of the server's health failed."))
         if (
             (seen.refused and check.name in OF_THE_PLAN)
+            or (seen.environment and seen.wanted.get(meaning.variable) != seen.environment.get(meaning.variable))
             or any(detector in spoke for detector in meaning.told_by)
             or any(list(detector(since)) for detector in meaning.lately)
             or (check.name == "unit" and all(map(_TOLD_OF_UNIT.search, check.problem.split("; "))))
