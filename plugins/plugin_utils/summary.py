@@ -44,7 +44,7 @@ def plan_summary(servers: Mapping[str, HostVars]) -> str:
     rows = []
     for host, variables in servers.items():
         if host not in tuned:
-            rows.append([host, "no plan, see above", *[""] * (len(header) - 2)])
+            rows.append([host, "not planned", *[""] * (len(header) - 2)])
             continue
         values = {each["key"]: str(each["value"]) for each in tuned[host]["recommendations"]}
         memory = tuned[host]["memory"]
