@@ -94,9 +94,20 @@ _SMALL_COUNT = (r"[0-9]{1,9}", "a whole number, 0 or more")
 _SIGNED = (r"-1|[0-9]{1,9}", "a whole number, 0 or more, or -1")
 _NO = ("0", "f", "F", "FALSE", "false", "False")
 _BOOLEAN = ("|".join(("1", "t", "T", "TRUE", "true", "True", *_NO)), "true or false")
+# Digits of each unit that do not come to more nanoseconds than 64 bits hold.
+_SECONDS = r"[0-9]{1,9}|[1-8][0-9]{9}"
+_PARTS = (
+    (r"[0-9]{1,6}", "h"),
+    (r"[0-9]{1,8}", "m"),
+    (_SECONDS, "s"),
+    (r"[0-9]{1,12}", "ms"),
+    (r"[0-9]{1,15}", "us|µs|μs"),
+    (r"[0-9]{1,18}", "ns"),
+)
 _DURATION = (
-    # What has more digits is more nanoseconds than 64 bits hold.
-    r"[-+]?[0-9]{1,9}|[-+]?(([0-9]{1,6}(\.[0-9]*)?|\.[0-9]+)h|([0-9]{1,8}(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m))+",
+    rf"[-+]?({_SECONDS}|("
+    + "|".join(rf"((({digits})(\.[0-9]*)?|\.[0-9]+)({unit}))" for digits, unit in _PARTS)
+    + ")+)",
     'seconds or a duration such as "30m" or "24h"',
 )
 _KV_TYPE = ("f16|q8_0|q4_0", "one of f16, q8_0, q4_0")

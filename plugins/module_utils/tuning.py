@@ -351,6 +351,9 @@ def plan_memory(
 ) -> MemoryPlan:
     """How the models would be loaded, and whether they fit. Raises, and takes the rest, as ``recommend`` does."""
     tuned = comparable(tuned, policy)
+    numbers = _tuned_numbers(tuned)
+    if measured:  # that is the number of slots, however close
+        numbers.pop("parallel", None)
     row = _row(hardware, policy, intent, tuned)
     workload = workload.in_batches(measured.batch if measured else None)
     hardware = hardware._replace(gpus=reachable_gpus(hardware, intent))
@@ -368,7 +371,7 @@ def plan_memory(
             levers = _untuned(hardware, intent.environment)
         else:
             levers = _levers(policy, intent.environment, row, workload, budget, hardware, measured)
-        return Planner(workload, intent.engine, budget, policy, given).plan(levers, _tuned_numbers(tuned))
+        return Planner(workload, intent.engine, budget, policy, given).plan(levers, numbers)
 
     before = _memory(hardware, policy, tuned)
     # Where the operator's own files set the limit, there is none of the last run.
@@ -668,7 +671,7 @@ def _limits(at: Situation) -> Iterator[Recommendation]:
         return
     reason = f"{at.hardware.usable_memory_mb} MiB without the reserve of {budget.reserve} MiB for everything else."
     most = budget.main + budget.reserve // 2
-    if _megabytes(at.tuned.get("MemoryHigh", "")) == budget.main:
+    if "MemoryHigh" in at.hardware.unit_limits or _megabytes(at.tuned.get("MemoryHigh", "")) == budget.main:
         most = max(at.keep("MemoryMax", most), budget.main)
     most = min(most, at.hardware.usable_memory_mb)
     # What the operator's own files of the unit set stays.

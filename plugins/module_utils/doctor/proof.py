@@ -19,6 +19,7 @@ from ansible_collections.llmops.ollama.plugins.module_utils.doctor.finding impor
     STOPPED,
     Finding,
 )
+from ansible_collections.llmops.ollama.plugins.module_utils.loaded_model import same_model
 
 Detector = Callable[[Evidence], Iterator[Finding]]
 
@@ -26,8 +27,9 @@ Detector = Callable[[Evidence], Iterator[Finding]]
 class Meaning(NamedTuple):
     """A failed check in a person's words, and the detectors that say the same.
 
-    Of those in ``lately`` only what they find in the journal since the checks were begun says it. ``variable`` is what
-    the check is about: that the process has another value is told of all variables.
+    Of those in ``lately`` only what they find in the journal since the checks were begun, or of the model that was
+    asked, says it. ``variable`` is what the check is about: that the process has another value than the wanted one is
+    told of all variables.
     """
 
     symptom: str
@@ -46,8 +48,16 @@ CHECKS = {
     "generate": Meaning(
         STOPPED,
         "The server could not generate with its model.",
-        (running.no_answer, settings.not_installed, settings.cannot_be_used, settings.cannot_be_read),
-        (memory.refused, memory.not_allocated, memory.killed, running.runner_ended, running.no_permission),
+        (running.no_answer, settings.cannot_be_used),
+        (
+            settings.not_installed,
+            settings.cannot_be_read,
+            memory.refused,
+            memory.not_allocated,
+            memory.killed,
+            running.runner_ended,
+            running.no_permission,
+        ),
     ),
     "environment": Meaning(
         SETTING,
@@ -85,12 +95,18 @@ def unexplained(seen: Evidence, spoke: Collection[Detector]) -> Iterator[Finding
     """A finding for each failed check of which none of the detectors that ``spoke`` tells."""
     if not seen.unit.running:  # which is told, and nothing can be proved then
         return
-    since = replace(seen, journal=journal.since(seen.journal, seen.until))
+    asked = seen.declared[:1]
+    since = replace(
+        seen,
+        journal=journal.since(seen.journal, seen.until),
+        declared=asked,
+        unread={name: said for name, said in seen.unread.items() if not asked or same_model(name, asked[0])},
+    )
     for check in seen.failed:
         meaning = CHECKS.get(check.name, Meaning(SETTING, f"The check {check.name} of the server's health failed."))
         if (
             (seen.refused and check.name in OF_THE_PLAN)
-            or (seen.environment and seen.wanted.get(meaning.variable) != seen.environment.get(meaning.variable))
+            or _is_otherwise(seen, meaning.variable)
             or any(detector in spoke for detector in meaning.told_by)
             or any(list(detector(since)) for detector in meaning.lately)
             or (check.name == "unit" and all(map(_TOLD_OF_UNIT.search, check.problem.split("; "))))
@@ -98,3 +114,8 @@ def unexplained(seen: Evidence, spoke: Collection[Detector]) -> Iterator[Finding
             continue
         remedy = check.remedy or f"Look at its log: journalctl -u {seen.unit.name}."
         yield Finding(meaning.symptom, PROBLEM, meaning.what, f"health, {check.name}: {check.problem}", remedy)
+
+
+def _is_otherwise(seen: Evidence, variable: str) -> bool:
+    wanted = seen.wanted.get(variable)
+    return wanted is not None and seen.environment is not None and seen.environment.get(variable) != wanted

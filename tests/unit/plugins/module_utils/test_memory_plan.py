@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.llmops.ollama.plugins.module_utils.autotune.record import Measured
 from ansible_collections.llmops.ollama.plugins.module_utils.engine import Engine
 from ansible_collections.llmops.ollama.plugins.module_utils.hardware.description import Hardware
 from ansible_collections.llmops.ollama.plugins.module_utils.load_log import Calibration
@@ -847,6 +848,23 @@ class TestTolerance:
         first = plan(self.HOST, LLAMA_8B)
         again = plan(host(48, 200000, **limit), LLAMA_8B, tuned={**self.tuned(first), **first.basis})
         assert again.environment["LLAMA_ARG_THREADS"] == "46"
+
+    def test_slots_that_were_measured_are_set_however_close_the_old_ones_are(self) -> None:
+        found = Measured(parallel=21, threads=48, kv_type="f16", batch=None, reason="Found.", date="d")
+        hardware = Hardware.describe(host(256, 1 << 20))
+        intent, policy = Intent.make(engine_version="0.34.0"), Policy.load()
+        tuning = recommend(hardware, policy, intent, None, {"OLLAMA_NUM_PARALLEL": "20"}, found)
+        assert (by_key(tuning)["parallel"].value, by_key(tuning)["parallel"].rule) == (21, "measured")
+        assert "OLLAMA_NUM_PARALLEL" in tuning.basis["Set"].split()
+
+    def test_the_limit_beside_the_operators_own_budget_is_kept(self) -> None:
+        of = {"memory_limit_mb": 52428, "unit_limits": ["MemoryHigh"]}
+        first = plan(host(16, 65536, **of))
+        for less in (2, 10, 100):
+            again = plan(
+                host(16, 65536, **{**of, "memory_limit_mb": 52428 - less}), tuned={**self.tuned(first), **first.basis}
+            )
+            assert again.directives == first.directives
 
     @pytest.mark.parametrize("own", [[], ["MemoryHigh", "MemoryMax"]])
     @pytest.mark.parametrize(("cores", "memory"), [(4, 15259), (16, 61036)])

@@ -1123,6 +1123,9 @@ DRIFTS: Changes = {"environment": has(OLLAMA_NUM_PARALLEL="1"), "settings": ()}
         ("context", "The context is 2048.", {"refused": "The models do not fit."}, ""),
         ("generate", "m:1 is not there.", {}, "The server could not generate with its model."),
         ("generate", "m:1 is not there.", {"declared": ("m:1",)}, ""),
+        # Another model that is not there explains nothing either.
+        ("generate", "No answer.", {"declared": ("a:1", "m:1"), "installed": (("a:1", "Q4_0"),)}, "could not generate"),
+        ("context", "The context is 2048.", {"wanted": {}}, "The model does not have the wanted context."),
         ("generate", "500.", {"journal": read("0.24.0-memory.txt"), "until": STARTED - 1e6}, ""),
         # What the journal tells of an hour ago explains nothing.
         ("generate", "500.", {"journal": read("0.24.0-memory.txt"), "until": STARTED + 1e6}, "could not generate"),
@@ -1139,6 +1142,14 @@ def test_a_failed_check_is_told_once(name: str, problem: str, changes: Changes, 
             assert words in finding.what
             assert (finding.severity, finding.remedy) == (PROBLEM, "Do this.")
             assert finding.evidence == f"health, {name}: {problem}"
+
+
+def test_what_does_not_fit_is_not_promised() -> None:
+    refused = "The models do not fit: b would take up to 9000 MiB."
+    found = diagnose(replace(HEALTHY, declared=("a:1", "b:1"), installed=(("a:1", "Q4_0"),), refused=refused))
+    assert [each.what for each in found] == [
+        "The models that are declared do not fit this host, so that site.yml refuses them."
+    ]
 
 
 def test_a_check_of_the_modules_result() -> None:
