@@ -46,7 +46,7 @@ _OVER = re.compile(r'listening on http://\S+:(\d+)|msg="llama runner started in 
 
 # Seconds before and after the start of a model's process in which its load is looked for. Most loads are over soon, and
 # what follows is the log of requests, which may be a hundred times longer.
-WINDOWS = ((2.0, 4.0), (15.0, 60.0), (15.0, 900.0))
+WINDOWS = ((2.0, 4.0), (2.0, 16.0), (15.0, 60.0), (15.0, 900.0))
 
 # A part that is further off than this factor is not the part that was predicted.
 MAX_FACTOR = 2.0

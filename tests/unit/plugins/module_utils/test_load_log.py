@@ -156,7 +156,7 @@ def test_no_more_of_a_log_is_read_than_has_the_load(name: str, port: int, over: 
     loading = log[: log.rindex("compute buffer size")]
     others = f"{loading}\nsrv  llama_server: listening on http://127.0.0.1:1\n"
     whole = f"{log}\n{over}\n"
-    for answers in ([whole], [loading, whole], ["", others, whole], ["", "", ""]):
+    for answers in ([whole], [loading, whole], ["", others, whole], ["", "", loading, whole], ["", "", "", ""]):
         asked: list[tuple[float, float]] = []
 
         def between(since: float, until: float, answers: list[str] = answers, asked: list[Any] = asked) -> str:
@@ -164,7 +164,7 @@ def test_no_more_of_a_log_is_read_than_has_the_load(name: str, port: int, over: 
             return answers[len(asked) - 1]
 
         assert read_load(between, 1000, port) == answers[-1]
-        assert asked == [(998, 1004), (985, 1060), (985, 1900)][: len(answers)]
+        assert asked == [(998, 1004), (998, 1016), (985, 1060), (985, 1900)][: len(answers)]
 
 
 @pytest.mark.parametrize(
