@@ -227,9 +227,11 @@ def how_to_apply(unit: Unit, properties: Mapping[str, str], names: Iterable[str]
             f"Restart it (systemctl daemon-reload && systemctl restart {unit.name}); where that does not help, run"
             " site.yml."
         )
-    # Seldom needed.
-    from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files  # noqa: PLC0415
-    from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import TUNED, last_words  # noqa: PLC0415
+    from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files  # noqa: PLC0415  # seldom needed
+    from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import (  # noqa: PLC0415  # seldom needed
+        TUNED,
+        last_words,
+    )
 
     decides = last_words(Files(), all_files(properties))
     over: dict[str, list[str]] = {}
