@@ -26,6 +26,8 @@ from ansible_collections.llmops.ollama.plugins.module_utils.engine import (
     variable_problem,
 )
 from ansible_collections.llmops.ollama.plugins.module_utils.errors import InvalidInput, OllamaError, Unhealthy
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files
+from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import TUNED, last_words
 from ansible_collections.llmops.ollama.plugins.module_utils.memory_model import MIB
 from ansible_collections.llmops.ollama.plugins.module_utils.systemd import (
     FILE_PROPERTIES,
@@ -227,12 +229,6 @@ def how_to_apply(unit: Unit, properties: Mapping[str, str], names: Iterable[str]
             f"Restart it (systemctl daemon-reload && systemctl restart {unit.name}); where that does not help, run"
             " site.yml."
         )
-    from ansible_collections.llmops.ollama.plugins.module_utils.hardware.files import Files  # noqa: PLC0415  # seldom needed
-    from ansible_collections.llmops.ollama.plugins.module_utils.hardware.unit import (  # noqa: PLC0415  # seldom needed
-        TUNED,
-        last_words,
-    )
-
     decides = last_words(Files(), all_files(properties))
     over: dict[str, list[str]] = {}
     for name in sorted(names):
